@@ -1,0 +1,77 @@
+# make demo, make test: the two commands. Everything else serves them.
+SHELL := /bin/bash
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+STAMP := $(VENV)/.ready
+CORPUS ?= $(or $(COTERIE_CORPUS),$(wildcard ../shared/data))
+export COTERIE_CORPUS := $(CORPUS)
+PROTOS := $(wildcard proto/coterie/v1/*.proto)
+# A GPU machine takes FAISS with CUDA; every other the CPU build. Never both.
+FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
+PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
+	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
+
+.PHONY: help setup demo test lint format types layers proto proto-check wheel-check clean
+
+help:
+	@echo "make demo    set up, run the whole service on simulated traffic, show what it finds"
+	@echo "make test    every test        make lint    format, lint, types, layers, proto"
+	@echo "make proto   regenerate        make wheel-check   the built wheel in a clean environment"
+
+setup: $(STAMP)
+
+# torch goes first and alone: resolved together with the rest, some installers take a CUDA build of gigabytes.
+$(STAMP): pyproject.toml constraints.txt
+	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
+	@echo "Setting up $(VENV) (a few minutes the first time)"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,$(FAISS),dev]"
+	@touch $@
+
+demo: setup
+	@$(BIN)/coterie demo $(if $(CORPUS),--corpus "$(CORPUS)")
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup types layers proto-check
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+
+format: setup
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+# Types are checked on an installed copy: flat folders are packages only once they are installed.
+types: setup
+	@rm -rf build/typed build/lib build/bdist.*
+	@$(BIN)/python -m pip install --quiet --no-deps --target build/typed .
+	$(BIN)/mypy -p coterie.domain -p coterie.embedder -p coterie.store -p coterie.index -p coterie.detection \
+		-p coterie.client -p coterie.simulation -p coterie.server
+
+layers: setup
+	$(BIN)/lint-imports
+
+proto: setup
+	$(BIN)/buf lint proto
+	$(PROTOC) --python_out=proto --grpc_python_out=proto --mypy_out=quiet:proto --mypy_grpc_out=quiet:proto $(PROTOS)
+
+proto-check: setup
+	$(BIN)/buf lint proto
+	@rm -rf build/proto && mkdir -p build/proto
+	@$(PROTOC) --python_out=build/proto --grpc_python_out=build/proto --mypy_out=quiet:build/proto \
+		--mypy_grpc_out=quiet:build/proto $(PROTOS)
+	@for f in build/proto/coterie/v1/*; do cmp "$$f" "proto/coterie/v1/$$(basename $$f)" || \
+		{ echo "generated code is out of date: run 'make proto' and commit"; exit 1; }; done
+
+# The base wheel alone, in a clean environment, must give a calling service its client.
+wheel-check: setup
+	@rm -rf build/wheel build/wheel-env && mkdir -p build/wheel
+	@$(BIN)/python -m build --wheel --outdir build/wheel . >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
+	@$(PYTHON) -m venv build/wheel-env
+	@build/wheel-env/bin/python -m pip install --quiet build/wheel/*.whl
+	cd build && wheel-env/bin/python ../tests/wheel_smoke.py
+
+clean:
+	rm -rf build dist *.egg-info

@@ -1,0 +1,141 @@
+"""Questions to the service and their answers, as values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from enum import StrEnum
+
+from coterie.domain.exchange import Exchange
+from coterie.domain.findings import ReviewState
+from coterie.domain.ids import AccountId, FindingId, Sequence
+
+
+class TextField(StrEnum):
+    """Which side of an exchange."""
+
+    PROMPT = "prompt"
+    RESPONSE = "response"
+
+
+@dataclass(frozen=True, slots=True)
+class SearchFilter:
+    """Which exchanges may be hits; an empty field does not filter, the fields are combined with AND.
+
+    Attributes:
+        accounts, models: any of these.
+        since_us, until_us: [since, until) in microseconds since the epoch; None is open.
+        attributes: every one of these keys with its value.
+    """
+
+    accounts: tuple[AccountId, ...] = ()
+    models: tuple[str, ...] = ()
+    since_us: int | None = None
+    until_us: int | None = None
+    attributes: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def empty(self) -> bool:
+        """Whether every exchange passes."""
+        return self == SearchFilter()
+
+
+@dataclass(frozen=True, slots=True)
+class Hit:
+    """One exchange found, and the cosine of its text with the query."""
+
+    exchange: Exchange
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Rejection:
+    """Why one exchange of a batch was refused; `index` is its place in the batch."""
+
+    index: int
+    exchange_id: str
+    reason: str
+    message: str
+
+
+@dataclass(frozen=True, slots=True)
+class IngestResult:
+    """What became of a batch.
+
+    Attributes:
+        stored: exchanges written now.
+        duplicates: exchanges that were already there with the same content.
+        rejections: the rest.
+        last_sequence: the last durable sequence of the store when this batch was durable.
+    """
+
+    stored: int
+    duplicates: int
+    rejections: tuple[Rejection, ...]
+    last_sequence: Sequence
+
+
+@dataclass(frozen=True, slots=True)
+class Review:
+    """A person's decision on a finding."""
+
+    finding_id: FindingId
+    decision: ReviewState
+    reason: str
+    reviewer: str
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkItem:
+    """One entry of a reference corpus."""
+
+    item_id: str
+    text: str
+    answer: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Benchmark:
+    """A registered reference corpus."""
+
+    name: str
+    items: int
+    registered_us: int
+
+
+@dataclass(frozen=True, slots=True)
+class BenchmarkMatch:
+    """A text recognised as an item of a benchmark; `method` is `verbatim` or `embedding`."""
+
+    benchmark: str
+    item_id: str
+    method: str
+    similarity: float
+
+
+@dataclass(frozen=True, slots=True)
+class Stats:
+    """What the service holds."""
+
+    exchanges: int
+    accounts: int
+    texts: int
+    pending_texts: int
+    runs: int
+    findings: int
+    benchmarks: int
+    last_sequence: Sequence
+    database_bytes: int
+    model_id: str
+    dim: int
+    first_seen_us: int = 0
+    last_seen_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Erasure:
+    """What erasing an account removed; texts that other accounts also sent stay."""
+
+    account_id: AccountId
+    exchanges: int
+    texts: int
+    findings_changed: int
