@@ -1,6 +1,5 @@
 """What a run reports: findings and the evidence in them, as values with one JSON form."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any
@@ -199,6 +198,3 @@ class Standing:
     nearest_p_value: float | None = None
     reason: str = ""
     pool_exchanges: int = 0
-
-
-

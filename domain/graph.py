@@ -11,7 +11,7 @@ class NeighbourGraph:
     """The k nearest neighbours of every row of a set of unit vectors, by inner product.
 
     Attributes:
-        neighbours: int32[n, k], row numbers, nearest first, never the row itself; -1 pads missing neighbours, at the end.
+        neighbours: int32[n, k], row numbers, nearest first, never the row itself; -1 pads, at the end.
         similarities: float32[n, k], cosine in [-1, 1], descending; -1.0 where `neighbours` is -1.
     """
 
