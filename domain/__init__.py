@@ -37,6 +37,7 @@ from coterie.domain.graph import NeighbourGraph
 from coterie.domain.ids import AccountId, ExchangeId, FamilyId, FindingId, RunId, Sequence, TextId
 from coterie.domain.limits import LIMITS, Limits
 from coterie.domain.queries import (
+    AccountReport,
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
@@ -46,6 +47,7 @@ from coterie.domain.queries import (
     Rejection,
     Review,
     SearchFilter,
+    SearchResult,
     Stats,
     TextField,
 )
@@ -57,6 +59,7 @@ __all__ = [
     "LIMITS",
     "RESERVED_ATTRIBUTES",
     "AccountId",
+    "AccountReport",
     "Benchmark",
     "BenchmarkItem",
     "BenchmarkMatch",
@@ -90,6 +93,7 @@ __all__ = [
     "RunId",
     "RunState",
     "SearchFilter",
+    "SearchResult",
     "Sequence",
     "Severity",
     "Standing",

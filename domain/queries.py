@@ -5,8 +5,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from coterie.domain.exchange import Exchange
-from coterie.domain.findings import ReviewState
-from coterie.domain.ids import AccountId, FindingId, Sequence
+from coterie.domain.findings import Finding, ReviewState, Standing
+from coterie.domain.ids import AccountId, FindingId, RunId, Sequence
 
 
 class TextField(StrEnum):
@@ -139,3 +139,29 @@ class Erasure:
     exchanges: int
     texts: int
     findings_changed: int
+
+
+@dataclass(frozen=True, slots=True)
+class SearchResult:
+    """The hits of a search, nearest first, and what it cost; `embed_time_ns` is 0 when no text was embedded."""
+
+    hits: tuple[Hit, ...]
+    embed_time_ns: int = 0
+    search_time_ns: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class AccountReport:
+    """Where an account stands in the newest run that is done.
+
+    Attributes:
+        exchanges_total: its exchanges in the whole store.
+        run_id: empty when there is no finished run yet.
+        standing: its place in that run; `standing.exchanges` is 0 when it is not in the window.
+        findings: those that hold it, whole; `standing.findings` are their ids.
+    """
+
+    exchanges_total: int
+    run_id: RunId
+    standing: Standing
+    findings: tuple[Finding, ...] = ()

@@ -1,0 +1,610 @@
+"""Domain values to wire messages and back, and errors to gRPC status and back. The server uses it too.
+
+`X_to_wire` and `X_from_wire` are inverses. Nothing is checked against limits here: that is `check_exchange`'s and the
+services' business.
+"""
+
+from collections.abc import Iterable, Mapping
+from enum import StrEnum
+from typing import Any, TypeVar
+
+import grpc
+
+from coterie.domain import (
+    AccountId,
+    AccountReport,
+    Benchmark,
+    BenchmarkItem,
+    BenchmarkMatch,
+    CancelledRunError,
+    ConflictError,
+    CoterieError,
+    Erasure,
+    Evidence,
+    Exchange,
+    ExchangeId,
+    FamilyId,
+    Finding,
+    FindingAccount,
+    FindingBenchmark,
+    FindingFamily,
+    FindingId,
+    FindingKind,
+    Hit,
+    IngestResult,
+    InvalidError,
+    Lineage,
+    NotFoundError,
+    OverloadedError,
+    Rejection,
+    Review,
+    ReviewState,
+    Run,
+    RunId,
+    RunState,
+    SearchFilter,
+    SearchResult,
+    Sequence,
+    Severity,
+    Standing,
+    Stats,
+    TextField,
+    UnavailableError,
+)
+from coterie.v1 import (
+    admin_service_pb2,
+    benchmark_service_pb2,
+    finding_service_pb2,
+    ingest_service_pb2,
+    run_service_pb2,
+    search_service_pb2,
+    types_pb2,
+)
+
+_Enum = TypeVar("_Enum", bound=StrEnum)
+
+TEXT_FIELDS = {item: types_pb2.TextField.Value(f"TEXT_FIELD_{item.name}") for item in TextField}
+RUN_STATES = {item: run_service_pb2.RunState.Value(f"RUN_STATE_{item.name}") for item in RunState}
+KINDS = {item: finding_service_pb2.FindingKind.Value(f"FINDING_KIND_{item.name}") for item in FindingKind}
+SEVERITIES = {item: finding_service_pb2.Severity.Value(f"SEVERITY_{item.name}") for item in Severity}
+LINEAGES = {item: finding_service_pb2.Lineage.Value(f"LINEAGE_{item.name}") for item in Lineage}
+REVIEW_STATES = {item: finding_service_pb2.ReviewState.Value(f"REVIEW_STATE_{item.name}") for item in ReviewState}
+
+
+def enum_from_wire(table: Mapping[_Enum, int], value: int, field: str) -> _Enum:
+    """The domain value of an enum number.
+
+    Raises:
+        InvalidError: unspecified, or a number this version does not know.
+    """
+    for member, number in table.items():
+        if number == value:
+            return member
+    known = ", ".join(member.value for member in table)
+    wrong = "is unspecified" if value == 0 else f"has the unknown number {value}"
+    raise InvalidError(f"{field} {wrong}: use one of {known}", field=field, reason="bad_enum")
+
+
+def enum_filter_from_wire(table: Mapping[_Enum, int], value: int, field: str) -> _Enum | None:
+    """Like `enum_from_wire`, but unspecified means any: None.
+
+    Raises:
+        InvalidError: a number this version does not know.
+    """
+    return None if value == 0 else enum_from_wire(table, value, field)
+
+
+def text_field_from_wire(value: int) -> TextField:
+    """Which side of an exchange; unspecified means the prompt.
+
+    Raises:
+        InvalidError: a number this version does not know.
+    """
+    return enum_filter_from_wire(TEXT_FIELDS, value, "field") or TextField.PROMPT
+
+
+# Exchanges and ingest
+
+
+def exchange_to_wire(exchange: Exchange) -> types_pb2.Exchange:
+    """An exchange as a message.
+
+    Raises:
+        ValueError: a text that is not Unicode, or a number beyond the field's width.
+    """
+    return types_pb2.Exchange(
+        exchange_id=exchange.exchange_id,
+        account_id=exchange.account_id,
+        time_us=exchange.time_us,
+        prompt=exchange.prompt,
+        response=exchange.response,
+        system=exchange.system,
+        conversation_id=exchange.conversation_id,
+        turn=exchange.turn,
+        model=exchange.model,
+        input_tokens=exchange.input_tokens,
+        output_tokens=exchange.output_tokens,
+        cost_usd=exchange.cost_usd,
+        attributes=exchange.attributes,
+    )
+
+
+def exchange_from_wire(message: types_pb2.Exchange) -> Exchange:
+    """An exchange as sent, unchecked."""
+    return Exchange(
+        exchange_id=ExchangeId(message.exchange_id),
+        account_id=AccountId(message.account_id),
+        time_us=message.time_us,
+        prompt=message.prompt,
+        response=message.response,
+        system=message.system,
+        conversation_id=message.conversation_id,
+        turn=message.turn if message.HasField("turn") else None,
+        model=message.model,
+        input_tokens=message.input_tokens if message.HasField("input_tokens") else None,
+        output_tokens=message.output_tokens if message.HasField("output_tokens") else None,
+        cost_usd=message.cost_usd if message.HasField("cost_usd") else None,
+        attributes=dict(message.attributes),
+    )
+
+
+def ingest_result_to_wire(result: IngestResult) -> ingest_service_pb2.IngestReport:
+    """What became of a batch."""
+    return ingest_service_pb2.IngestReport(
+        stored=result.stored,
+        duplicates=result.duplicates,
+        rejections=[
+            ingest_service_pb2.Rejection(
+                index=item.index, exchange_id=item.exchange_id, reason=item.reason, message=item.message
+            )
+            for item in result.rejections
+        ],
+        last_sequence=result.last_sequence,
+    )
+
+
+def ingest_result_from_wire(message: ingest_service_pb2.IngestReport) -> IngestResult:
+    """What became of a batch."""
+    return IngestResult(
+        stored=message.stored,
+        duplicates=message.duplicates,
+        rejections=tuple(
+            Rejection(item.index, item.exchange_id, item.reason, item.message) for item in message.rejections
+        ),
+        last_sequence=Sequence(message.last_sequence),
+    )
+
+
+# Search
+
+
+def filter_to_wire(search_filter: SearchFilter) -> search_service_pb2.SearchFilter:
+    """Which exchanges may be hits."""
+    return search_service_pb2.SearchFilter(
+        account_ids=search_filter.accounts,
+        models=search_filter.models,
+        since_us=search_filter.since_us,
+        until_us=search_filter.until_us,
+        attributes=search_filter.attributes,
+    )
+
+
+def filter_from_wire(message: search_service_pb2.SearchFilter) -> SearchFilter:
+    """Which exchanges may be hits."""
+    return SearchFilter(
+        accounts=tuple(AccountId(account) for account in message.account_ids),
+        models=tuple(message.models),
+        since_us=message.since_us if message.HasField("since_us") else None,
+        until_us=message.until_us if message.HasField("until_us") else None,
+        attributes=dict(message.attributes),
+    )
+
+
+def search_result_to_wire(result: SearchResult) -> search_service_pb2.SearchResponse:
+    """The hits, and what they cost."""
+    return search_service_pb2.SearchResponse(
+        hits=[
+            search_service_pb2.Hit(exchange=exchange_to_wire(hit.exchange), similarity=hit.similarity)
+            for hit in result.hits
+        ],
+        embed_time_ns=result.embed_time_ns,
+        search_time_ns=result.search_time_ns,
+    )
+
+
+def search_result_from_wire(message: search_service_pb2.SearchResponse) -> SearchResult:
+    """The hits, and what they cost."""
+    return SearchResult(
+        hits=tuple(Hit(exchange_from_wire(hit.exchange), hit.similarity) for hit in message.hits),
+        embed_time_ns=message.embed_time_ns,
+        search_time_ns=message.search_time_ns,
+    )
+
+
+# Runs
+
+
+def run_to_wire(run: Run) -> run_service_pb2.Run:
+    """A run as it is."""
+    return run_service_pb2.Run(
+        run_id=run.run_id,
+        state=RUN_STATES[run.state],
+        created_us=run.created_us,
+        started_us=run.started_us,
+        finished_us=run.finished_us,
+        since_us=run.since_us,
+        until_us=run.until_us,
+        trigger=run.trigger,
+        stage=run.stage,
+        progress=run.progress,
+        error=run.error,
+        measures=run.measures,
+        parameters=run.parameters,
+    )
+
+
+def run_from_wire(message: run_service_pb2.Run) -> Run:
+    """A run as it was sent.
+
+    Raises:
+        InvalidError: in a state this version does not know.
+    """
+    return Run(
+        run_id=RunId(message.run_id),
+        state=enum_from_wire(RUN_STATES, message.state, "state"),
+        created_us=message.created_us,
+        started_us=message.started_us,
+        finished_us=message.finished_us,
+        since_us=message.since_us,
+        until_us=message.until_us,
+        trigger=message.trigger,
+        stage=message.stage,
+        progress=message.progress,
+        error=message.error,
+        measures=dict(message.measures),
+        parameters=dict(message.parameters),
+    )
+
+
+# Findings
+
+
+def evidence_to_wire(evidence: Evidence) -> finding_service_pb2.Evidence:
+    """One reason."""
+    return finding_service_pb2.Evidence(
+        name=evidence.name,
+        statistic=evidence.statistic,
+        value=evidence.value,
+        null=evidence.null,
+        p_value=evidence.p_value,
+        summary=evidence.summary,
+    )
+
+
+def evidence_from_wire(message: finding_service_pb2.Evidence) -> Evidence:
+    """One reason."""
+    return Evidence(
+        name=message.name,
+        statistic=message.statistic,
+        value=message.value,
+        null=message.null,
+        summary=message.summary,
+        p_value=message.p_value if message.HasField("p_value") else None,
+    )
+
+
+def finding_to_wire(finding: Finding) -> finding_service_pb2.Finding:
+    """A finding without its `text_ids`, which never leave the service."""
+    return finding_service_pb2.Finding(
+        finding_id=finding.finding_id,
+        kind=KINDS[finding.kind],
+        severity=SEVERITIES[finding.severity],
+        confidence=finding.confidence,
+        lineage=LINEAGES[finding.lineage],
+        lineage_of=finding.lineage_of,
+        review=REVIEW_STATES[finding.review],
+        title=finding.title,
+        accounts=[_account_to_wire(account) for account in finding.accounts],
+        families=[
+            finding_service_pb2.FindingFamily(family_id=family.family_id, texts=family.texts, accounts=family.accounts)
+            for family in finding.families
+        ],
+        benchmarks=[
+            finding_service_pb2.FindingBenchmark(name=hit.name, items_matched=hit.items_matched, coverage=hit.coverage)
+            for hit in finding.benchmarks
+        ],
+        first_seen_us=finding.first_seen_us,
+        last_seen_us=finding.last_seen_us,
+        evidence=[evidence_to_wire(item) for item in finding.evidence],
+        counter_evidence=[evidence_to_wire(item) for item in finding.counter_evidence],
+        exemplars=finding.exemplars,
+        run_id=finding.run_id,
+    )
+
+
+def finding_from_wire(message: finding_service_pb2.Finding) -> Finding:
+    """A finding; its `text_ids` are empty.
+
+    Raises:
+        InvalidError: an enum value this version does not know.
+    """
+    return Finding(
+        finding_id=FindingId(message.finding_id),
+        kind=enum_from_wire(KINDS, message.kind, "kind"),
+        severity=enum_from_wire(SEVERITIES, message.severity, "severity"),
+        confidence=message.confidence,
+        title=message.title,
+        accounts=tuple(_account_from_wire(account) for account in message.accounts),
+        families=tuple(
+            FindingFamily(FamilyId(family.family_id), family.texts, family.accounts) for family in message.families
+        ),
+        benchmarks=tuple(FindingBenchmark(hit.name, hit.items_matched, hit.coverage) for hit in message.benchmarks),
+        first_seen_us=message.first_seen_us,
+        last_seen_us=message.last_seen_us,
+        evidence=tuple(evidence_from_wire(item) for item in message.evidence),
+        counter_evidence=tuple(evidence_from_wire(item) for item in message.counter_evidence),
+        exemplars=tuple(ExchangeId(exemplar) for exemplar in message.exemplars),
+        lineage=enum_from_wire(LINEAGES, message.lineage, "lineage"),
+        lineage_of=tuple(FindingId(earlier) for earlier in message.lineage_of),
+        review=enum_from_wire(REVIEW_STATES, message.review, "review"),
+        run_id=RunId(message.run_id),
+    )
+
+
+def _account_to_wire(account: FindingAccount) -> finding_service_pb2.FindingAccount:
+    return finding_service_pb2.FindingAccount(
+        account_id=account.account_id,
+        exchanges=account.exchanges,
+        distinct_texts=account.distinct_texts,
+        share_of_traffic=account.share_of_traffic,
+        first_seen_us=account.first_seen_us,
+        last_seen_us=account.last_seen_us,
+    )
+
+
+def _account_from_wire(message: finding_service_pb2.FindingAccount) -> FindingAccount:
+    return FindingAccount(
+        account_id=AccountId(message.account_id),
+        exchanges=message.exchanges,
+        distinct_texts=message.distinct_texts,
+        share_of_traffic=message.share_of_traffic,
+        first_seen_us=message.first_seen_us,
+        last_seen_us=message.last_seen_us,
+    )
+
+
+def review_to_wire(review: Review) -> finding_service_pb2.Review:
+    """A decision; which finding it is on is said around it."""
+    return finding_service_pb2.Review(
+        decision=REVIEW_STATES[review.decision],
+        reason=review.reason,
+        reviewer=review.reviewer,
+        time_us=review.time_us,
+    )
+
+
+def review_from_wire(message: finding_service_pb2.Review, finding_id: FindingId) -> Review:
+    """A decision on that finding.
+
+    Raises:
+        InvalidError: a decision this version does not know.
+    """
+    return Review(
+        finding_id=finding_id,
+        decision=enum_from_wire(REVIEW_STATES, message.decision, "decision"),
+        reason=message.reason,
+        reviewer=message.reviewer,
+        time_us=message.time_us,
+    )
+
+
+def account_report_to_wire(report: AccountReport) -> finding_service_pb2.GetAccountResponse:
+    """Where an account stands."""
+    return finding_service_pb2.GetAccountResponse(
+        account_id=report.standing.account_id,
+        exchanges_total=report.exchanges_total,
+        exchanges=report.standing.exchanges,
+        run_id=report.run_id,
+        findings=[finding_to_wire(finding) for finding in report.findings],
+        nearest_candidate=report.standing.nearest_candidate,
+        nearest_p_value=report.standing.nearest_p_value,
+        reason=report.standing.reason,
+        pool_exchanges=report.standing.pool_exchanges,
+    )
+
+
+def account_report_from_wire(message: finding_service_pb2.GetAccountResponse) -> AccountReport:
+    """Where an account stands.
+
+    Raises:
+        InvalidError: an enum value this version does not know.
+    """
+    findings = tuple(finding_from_wire(finding) for finding in message.findings)
+    return AccountReport(
+        exchanges_total=message.exchanges_total,
+        run_id=RunId(message.run_id),
+        standing=Standing(
+            account_id=AccountId(message.account_id),
+            exchanges=message.exchanges,
+            findings=tuple(finding.finding_id for finding in findings),
+            nearest_candidate=message.nearest_candidate,
+            nearest_p_value=message.nearest_p_value if message.HasField("nearest_p_value") else None,
+            reason=message.reason,
+            pool_exchanges=message.pool_exchanges,
+        ),
+        findings=findings,
+    )
+
+
+# Benchmarks
+
+
+def benchmark_to_wire(benchmark: Benchmark) -> benchmark_service_pb2.Benchmark:
+    """A registered benchmark."""
+    return benchmark_service_pb2.Benchmark(
+        name=benchmark.name, items=benchmark.items, registered_us=benchmark.registered_us
+    )
+
+
+def benchmark_from_wire(message: benchmark_service_pb2.Benchmark) -> Benchmark:
+    """A registered benchmark."""
+    return Benchmark(message.name, message.items, message.registered_us)
+
+
+def benchmark_item_to_wire(item: BenchmarkItem) -> benchmark_service_pb2.BenchmarkItem:
+    """One entry.
+
+    Raises:
+        ValueError: a text that is not Unicode.
+    """
+    return benchmark_service_pb2.BenchmarkItem(item_id=item.item_id, text=item.text, answer=item.answer)
+
+
+def benchmark_item_from_wire(message: benchmark_service_pb2.BenchmarkItem) -> BenchmarkItem:
+    """One entry, as sent."""
+    return BenchmarkItem(message.item_id, message.text, message.answer)
+
+
+def text_matches_to_wire(matches: Iterable[BenchmarkMatch]) -> benchmark_service_pb2.TextMatches:
+    """What one text is."""
+    return benchmark_service_pb2.TextMatches(
+        matches=[
+            benchmark_service_pb2.BenchmarkMatch(
+                benchmark=match.benchmark, item_id=match.item_id, method=match.method, similarity=match.similarity
+            )
+            for match in matches
+        ]
+    )
+
+
+def text_matches_from_wire(message: benchmark_service_pb2.TextMatches) -> list[BenchmarkMatch]:
+    """What one text is, best first."""
+    return [BenchmarkMatch(match.benchmark, match.item_id, match.method, match.similarity) for match in message.matches]
+
+
+# Administration
+
+
+def stats_to_wire(stats: Stats) -> admin_service_pb2.GetStatsResponse:
+    """What the service holds."""
+    return admin_service_pb2.GetStatsResponse(
+        exchanges=stats.exchanges,
+        accounts=stats.accounts,
+        texts=stats.texts,
+        pending_texts=stats.pending_texts,
+        runs=stats.runs,
+        findings=stats.findings,
+        benchmarks=stats.benchmarks,
+        last_sequence=stats.last_sequence,
+        database_bytes=stats.database_bytes,
+        model_id=stats.model_id,
+        dim=stats.dim,
+        first_seen_us=stats.first_seen_us,
+        last_seen_us=stats.last_seen_us,
+    )
+
+
+def stats_from_wire(message: admin_service_pb2.GetStatsResponse) -> Stats:
+    """What the service holds."""
+    return Stats(
+        exchanges=message.exchanges,
+        accounts=message.accounts,
+        texts=message.texts,
+        pending_texts=message.pending_texts,
+        runs=message.runs,
+        findings=message.findings,
+        benchmarks=message.benchmarks,
+        last_sequence=Sequence(message.last_sequence),
+        database_bytes=message.database_bytes,
+        model_id=message.model_id,
+        dim=message.dim,
+        first_seen_us=message.first_seen_us,
+        last_seen_us=message.last_seen_us,
+    )
+
+
+def erasure_to_wire(erasure: Erasure) -> admin_service_pb2.EraseAccountResponse:
+    """What was removed; which account is said in the request."""
+    return admin_service_pb2.EraseAccountResponse(
+        exchanges=erasure.exchanges, texts=erasure.texts, findings_changed=erasure.findings_changed
+    )
+
+
+def erasure_from_wire(message: admin_service_pb2.EraseAccountResponse, account_id: AccountId) -> Erasure:
+    """What was removed with that account."""
+    return Erasure(account_id, message.exchanges, message.texts, message.findings_changed)
+
+
+# Errors
+
+STATUS_OF_ERROR: Mapping[type[CoterieError], grpc.StatusCode] = {
+    CoterieError: grpc.StatusCode.INTERNAL,
+    InvalidError: grpc.StatusCode.INVALID_ARGUMENT,
+    NotFoundError: grpc.StatusCode.NOT_FOUND,
+    ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
+    OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UnavailableError: grpc.StatusCode.UNAVAILABLE,
+    CancelledRunError: grpc.StatusCode.CANCELLED,
+}
+"""The one table between the error tree and the wire."""
+
+RETRY_AFTER_KEY = "retry-after-ms"
+FIELD_KEY = "invalid-field"
+REASON_KEY = "invalid-reason"
+
+_METADATA_VALUE_CHARS_MAX = 256
+
+
+def status_of(error: CoterieError) -> grpc.StatusCode:
+    """The status of an error: that of its nearest ancestor in `STATUS_OF_ERROR`."""
+    for ancestor in type(error).__mro__:
+        if ancestor in STATUS_OF_ERROR:
+            return STATUS_OF_ERROR[ancestor]
+    raise TypeError(f"{type(error).__name__} is outside the error tree")
+
+
+def error_metadata(error: CoterieError) -> list[tuple[str, str]]:
+    """What a status cannot say, as plain trailing metadata for clients without grpcio-status."""
+    if isinstance(error, OverloadedError):
+        return [(RETRY_AFTER_KEY, str(max(0, round(error.retry_after_s * 1000))))]
+    if isinstance(error, InvalidError):
+        return [(FIELD_KEY, _ascii(error.field)), (REASON_KEY, _ascii(error.reason))]
+    return []
+
+
+def error_from_status(code: grpc.StatusCode, message: str, metadata: Mapping[str, str]) -> CoterieError:
+    """The domain error of a failed call.
+
+    Args:
+        metadata: the trailing metadata; `error_metadata` is read from it.
+    """
+    if code is grpc.StatusCode.INVALID_ARGUMENT:
+        return InvalidError(message, field=metadata.get(FIELD_KEY, ""), reason=metadata.get(REASON_KEY, "invalid"))
+    if code is grpc.StatusCode.RESOURCE_EXHAUSTED:
+        return _exhausted(message, metadata)
+    if code is grpc.StatusCode.DEADLINE_EXCEEDED:
+        return UnavailableError("the server did not answer in time: try again, or allow more time")
+    if code is grpc.StatusCode.UNIMPLEMENTED:
+        return UnavailableError("the server does not know this call: it is older than this client, or not coterie")
+    for kind, status in STATUS_OF_ERROR.items():
+        if status is code:
+            return kind(message)
+    return CoterieError(f"{code.name}: {message}")
+
+
+def _exhausted(message: str, metadata: Mapping[str, str]) -> CoterieError:
+    # gRPC itself uses this status for a message over the size limit: sending that again cannot help.
+    retry_after = metadata.get(RETRY_AFTER_KEY, "")
+    if not retry_after and "larger than max" in message:
+        return InvalidError(f"{message}: ask for less, or send less at once", reason="message_too_large")
+    return OverloadedError(message, retry_after_s=int(retry_after) / 1000 if retry_after.isdecimal() else 1.0)
+
+
+def error_from_rpc(error: Any) -> CoterieError:
+    """The domain error of a `grpc.RpcError` raised by a call, sync or async."""
+    metadata = {key: value for key, value in error.trailing_metadata() or () if isinstance(value, str)}
+    return error_from_status(error.code(), error.details() or error.code().name.lower(), metadata)
+
+
+def _ascii(value: str) -> str:
+    return value[:_METADATA_VALUE_CHARS_MAX].encode("ascii", "backslashreplace").decode()
