@@ -1,1 +1,11 @@
+"""Texts to unit vectors: encoders, token-budget batching, devices, and the golden self-test.
 
+Importing this package does not import torch; `load_encoder` does, when the model needs it.
+"""
+
+from coterie.embedder.encoder import Encoder
+from coterie.embedder.golden import self_test
+from coterie.embedder.hashing import HashEncoder
+from coterie.embedder.loading import DEFAULT_MODEL, load_encoder
+
+__all__ = ["DEFAULT_MODEL", "Encoder", "HashEncoder", "load_encoder", "self_test"]

@@ -1,1 +1,8 @@
+"""Vector search and the k-nearest-neighbour graph, on FAISS, with a NumPy twin as the oracle.
 
+Importing this package needs a FAISS build: `pip install 'coterie[cpu]'` or `pip install 'coterie[gpu]'`, never both.
+"""
+
+from coterie.index.graph import graph_recall, neighbour_graph
+
+__all__ = ["graph_recall", "neighbour_graph"]

@@ -1,0 +1,226 @@
+"""sentence-transformers models, fed with length-sorted batches of a token budget. Imports torch."""
+
+import contextlib
+import logging
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+from sentence_transformers import SentenceTransformer
+
+from coterie.domain import LIMITS, InvalidError, UnavailableError
+from coterie.embedder.batching import token_budget_batches, window_bounds
+from coterie.embedder.encoder import Cancelled, Progress, check_cancelled, check_texts, unit_rows
+
+_log = logging.getLogger(__name__)
+
+_BATCH_TOKENS_CPU = 4_096
+_BATCH_TOKENS_GPU = 65_536
+_SHELF_TEXTS = 8_192
+"""Texts tokenised, sorted and embedded together: enough for full batches, and it bounds the memory for tokens."""
+
+_TOKENS_DEFAULT = 512
+"""Window of a model that states none."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Frame:
+    """The token ids that a model wants around every window: special tokens, and its default prompt if it has one."""
+
+    before: list[int]
+    after: list[int]
+    prompt_tokens: int
+
+    @property
+    def tokens(self) -> int:
+        return len(self.before) + len(self.after)
+
+
+class SentenceTransformerEncoder:
+    """An encoder around a sentence-transformers model. Thread-safe: one thread at a time owns the model.
+
+    A text longer than the model's input is cut into windows of that many tokens: all of it when 8 windows hold it,
+    otherwise 8 windows spread evenly, the first and the last included. The vector is the mean of the window vectors,
+    weighted by their tokens, scaled to length 1. Where the hardware has bfloat16 arithmetic it is used: cosine to
+    float32 above .9999.
+
+    Args:
+        folder: a model as sentence-transformers saves it; nothing is downloaded.
+        model_id: the name of its vector space.
+        device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
+        batch_tokens: padded tokens a batch; by default 4,096 on CPU and 65,536 on a GPU.
+
+    Raises:
+        InvalidError: the device makes no sense, or the model has no fast tokenizer.
+        UnavailableError: the model cannot be read, or the device is not there.
+    """
+
+    def __init__(self, folder: Path, model_id: str, *, device: str = "auto", batch_tokens: int | None = None) -> None:
+        self.model_id = model_id
+        self.device = choose_device(device)
+        self._model = _load(folder, model_id, self.device)
+        self._tokenizer = _fast_tokenizer(self._model, model_id)
+        self._pad_id = int(self._model.tokenizer.pad_token_id or 0)
+        self._frame = self._make_frame()
+        self._capacity = (self._model.max_seq_length or _TOKENS_DEFAULT) - self._frame.tokens
+        if self._capacity < 1:
+            raise InvalidError(f"model {model_id!r}: its prompt leaves no room for text", field="model")
+        self._batch_tokens = batch_tokens or (_BATCH_TOKENS_CPU if self.device == "cpu" else _BATCH_TOKENS_GPU)
+        self._bfloat16 = has_bfloat16(self.device)
+        self._lock = threading.Lock()
+        self.dim = self._probe_dim()
+        _log.info("loaded %s on %s, dim %d, bfloat16 %s", model_id, self.device, self.dim, self._bfloat16)
+
+    def encode(
+        self, texts: Sequence[str], *, progress: Progress | None = None, cancelled: Cancelled | None = None
+    ) -> NDArray[np.float32]:
+        """Embed n texts, in their order: float32[n, dim], unit rows. See `Encoder.encode`."""
+        check_texts(texts)
+        vectors = np.empty((len(texts), self.dim), dtype=np.float32)
+        with self._lock, torch.inference_mode(), self._autocast():
+            for start in range(0, len(texts), _SHELF_TEXTS):
+                shelf = texts[start : start + _SHELF_TEXTS]
+                check_cancelled(cancelled)
+                for done, rows, means in self._encode_shelf(shelf, cancelled):
+                    vectors[start + rows] = means
+                    if progress is not None:
+                        progress(start + done)
+        return vectors
+
+    def _encode_shelf(
+        self, texts: Sequence[str], cancelled: Cancelled | None
+    ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
+        """Yield (texts done, rows finished by this batch, their unit vectors)."""
+        windows, owners = self._windows(texts)
+        unfinished = np.bincount(owners, minlength=len(texts))
+        sums = np.zeros((len(texts), self.dim), dtype=np.float32)
+        lengths = [len(window) + self._frame.tokens for window in windows]
+        for batch in token_budget_batches(lengths, self._batch_tokens):
+            check_cancelled(cancelled)
+            weights = np.array([max(1, len(windows[window])) for window in batch], dtype=np.float32)
+            vectors = self._forward([windows[window] for window in batch])
+            batch_owners = owners[batch]
+            np.add.at(sums, batch_owners, vectors * weights[:, None])
+            np.subtract.at(unfinished, batch_owners, 1)
+            rows = np.unique(batch_owners)
+            rows = rows[unfinished[rows] == 0]
+            yield int((unfinished == 0).sum()), rows, unit_rows(sums[rows])
+
+    def _windows(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
+        """Token ids of every window, without special tokens, and the number of the text it is from."""
+        windows: list[list[int]] = []
+        owners: list[int] = []
+        for owner, ids in enumerate(self._tokenise(texts)):
+            for start, stop in window_bounds(len(ids), self._capacity):
+                windows.append(ids[start:stop])
+                owners.append(owner)
+        return windows, np.array(owners, dtype=np.int64)
+
+    def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
+        # Lone surrogates cannot be UTF-8: they would make the tokenizer refuse the whole batch.
+        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
+        # sentence-transformers turns truncation on whenever it tokenises itself.
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)]
+
+    def _forward(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
+        """One batch through the model: float32[len(windows), dim], unit rows."""
+        frame = self._frame
+        longest = max(len(window) for window in windows) + frame.tokens
+        ids = np.full((len(windows), longest), self._pad_id, dtype=np.int64)
+        mask = np.zeros((len(windows), longest), dtype=np.int64)
+        for row, window in enumerate(windows):
+            sequence = frame.before + window + frame.after
+            ids[row, : len(sequence)] = sequence
+            mask[row, : len(sequence)] = 1
+        features = {
+            "input_ids": torch.from_numpy(ids).to(self.device),
+            "attention_mask": torch.from_numpy(mask).to(self.device),
+        }
+        if frame.prompt_tokens:
+            features["prompt_length"] = torch.full((len(windows),), frame.prompt_tokens, device=self.device)
+        embedding = self._model(features)["sentence_embedding"]
+        return unit_rows(embedding.float().cpu().numpy())
+
+    def _autocast(self) -> contextlib.AbstractContextManager[object]:
+        if not self._bfloat16:
+            return contextlib.nullcontext()
+        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
+
+    def _make_frame(self) -> _Frame:
+        self._tokenizer.no_truncation()
+        self._tokenizer.no_padding()
+        bare = self._tokenizer.encode("a", add_special_tokens=False).ids
+        framed = self._tokenizer.encode("a", add_special_tokens=True).ids
+        start = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
+        prompt = (self._model.prompts or {}).get(self._model.default_prompt_name or "") or ""
+        prompt_ids = self._tokenizer.encode(prompt, add_special_tokens=False).ids if prompt else []
+        before = framed[:start] + prompt_ids
+        return _Frame(before, framed[start + len(bare) :], len(before) if prompt_ids else 0)
+
+    def _probe_dim(self) -> int:
+        with torch.inference_mode():
+            dim = int(self._forward([self._tokenise(["a"])[0]]).shape[1])
+        if dim > LIMITS.vector_dim_max:
+            raise InvalidError(
+                f"model {self.model_id!r} has {dim} dimensions, at most {LIMITS.vector_dim_max} are allowed",
+                field="model",
+            )
+        return dim
+
+
+def choose_device(device: str) -> str:
+    """Resolve `auto` to a GPU if there is one, and check any other name.
+
+    Raises:
+        InvalidError: not a device name.
+        UnavailableError: no such GPU.
+    """
+    if device == "auto":
+        return "cuda" if torch.cuda.is_available() else "cpu"
+    try:
+        kind = torch.device(device)
+    except RuntimeError as error:
+        raise InvalidError(f"device {device!r}: use auto, cpu, cuda or cuda:N", field="device") from error
+    if kind.type not in ("cpu", "cuda"):
+        raise InvalidError(f"device {device!r}: use auto, cpu, cuda or cuda:N", field="device")
+    if kind.type == "cuda" and (kind.index or 0) >= torch.cuda.device_count():
+        raise UnavailableError(
+            f"device {device!r}: torch sees {torch.cuda.device_count()} GPUs; use auto or cpu, or install a CUDA build"
+        )
+    return str(kind)
+
+
+def has_bfloat16(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
+    """Whether the hardware multiplies bfloat16 natively; on a CPU without it, bfloat16 is slower than float32."""
+    if torch.device(device).type == "cuda":
+        return bool(torch.cuda.is_bf16_supported(including_emulation=False))
+    if not cpuinfo.is_file():
+        return False
+    flags: set[str] = set()
+    with cpuinfo.open(encoding="utf-8", errors="replace") as lines:
+        flags.update(*(line.split() for line in lines if line.startswith("flags")))
+    return bool(flags & {"avx512_bf16", "amx_bf16"})
+
+
+def _load(folder: Path, model_id: str, device: str) -> SentenceTransformer:
+    try:
+        # trust_remote_code stays off: a model folder is data, not a program.
+        model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+    except (OSError, ValueError, KeyError, RuntimeError) as error:
+        raise UnavailableError(
+            f"model {model_id!r} cannot be loaded from {folder} ({type(error).__name__}: {error})"
+        ) from error
+    return model.eval()
+
+
+def _fast_tokenizer(model: SentenceTransformer, model_id: str):  # type: ignore[no-untyped-def]
+    tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
+    if tokenizer is None:
+        raise InvalidError(f"model {model_id!r} has no fast tokenizer: choose another model", field="model")
+    return tokenizer
