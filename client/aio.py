@@ -1,0 +1,317 @@
+"""The client for asyncio: the same methods as `coterie.client.Client`."""
+
+import asyncio
+import contextlib
+from collections.abc import AsyncIterable, AsyncIterator, Callable, Iterable, Sequence
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+import grpc.aio
+from numpy.typing import ArrayLike
+
+from coterie.client import calls, wire
+from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, channel_options, check_address
+from coterie.client.ingest import BATCH_DEFAULT, IN_FLIGHT_DEFAULT, REJECTIONS_KEPT_DEFAULT, Ingest, IngestSummary
+from coterie.client.retry import RetryPolicy
+from coterie.domain import (
+    LIMITS,
+    AccountReport,
+    Benchmark,
+    BenchmarkItem,
+    BenchmarkMatch,
+    CoterieError,
+    Erasure,
+    Exchange,
+    Finding,
+    FindingKind,
+    ReviewState,
+    Run,
+    SearchFilter,
+    SearchResult,
+    Stats,
+    TextField,
+)
+from coterie.v1 import ingest_service_pb2
+
+T = TypeVar("T")
+
+_EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # absent from the stubs
+
+
+class AsyncClient:
+    """A connection to a coterie server for one event loop; safe to share between its tasks.
+
+    Methods, defaults and errors are those of `coterie.client.Client`.
+
+    Example:
+        >>> async with AsyncClient.connect("localhost:50051") as client:  # doctest: +SKIP
+        ...     await client.ingest(exchanges)
+        ...     run_id, findings = await client.list_findings()
+    """
+
+    def __init__(self, channel: grpc.aio.Channel, *, timeout_s: float = TIMEOUT_DEFAULT_S, retry: RetryPolicy) -> None:
+        self._channel = channel
+        self._stubs = Stubs.on(channel)
+        # The stubs know only calls that are given their requests at once.
+        self._open_ingest: Any = self._stubs.ingest.Ingest
+        self._timeout_s = timeout_s
+        self._retry = retry
+
+    @classmethod
+    def connect(
+        cls, address: str, *, timeout_s: float = TIMEOUT_DEFAULT_S, retry: RetryPolicy | None = None
+    ) -> "AsyncClient":
+        """A client of the server at `host:port` or `unix:path`; the connection is made by the first call.
+
+        Args:
+            timeout_s: how long one call may take. Ingest and watching are not bounded by it.
+
+        Raises:
+            InvalidError: no such form of address.
+        """
+        channel = grpc.aio.insecure_channel(check_address(address), options=channel_options(address))
+        return cls(channel, timeout_s=timeout_s, retry=retry or RetryPolicy())
+
+    async def __aenter__(self) -> "AsyncClient":
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.close()
+
+    async def close(self) -> None:
+        """Close the connection; calls under way end as cancelled."""
+        await self._channel.close(None)
+
+    async def ingest(
+        self,
+        exchanges: Iterable[Exchange] | AsyncIterable[Exchange],
+        *,
+        batch: int = BATCH_DEFAULT,
+        in_flight: int = IN_FLIGHT_DEFAULT,
+        rejections_kept: int = REJECTIONS_KEPT_DEFAULT,
+        on_progress: Callable[[IngestSummary], None] | None = None,
+    ) -> IngestSummary:
+        """Stream exchanges in; returns when all of them are durable or refused.
+
+        Batches without an answer are sent again when the stream breaks; ids make that idempotent.
+
+        Args:
+            exchanges: read lazily; a plain iterable that blocks holds up the event loop, so give a slow one as async.
+            batch: exchanges in a message, up to `LIMITS.batch_exchanges_max`.
+            in_flight: batches sent ahead of their answers.
+            rejections_kept: how many rejections the summary lists; all are counted.
+            on_progress: called after each answered batch.
+
+        Raises:
+            CoterieError: the stream could not be kept up; what was answered before is durable.
+        """
+        state = Ingest(batch, in_flight, rejections_kept, self._retry)
+        requests = _requests(state, exchanges)
+        while (broken := await self._ingest_stream(state, requests, on_progress)) is not None:
+            await asyncio.sleep(state.failed(broken))
+        return state.summary
+
+    async def _ingest_stream(
+        self,
+        state: Ingest,
+        requests: AsyncIterator[ingest_service_pb2.IngestRequest],
+        on_progress: Callable[[IngestSummary], None] | None,
+    ) -> CoterieError | None:
+        # One stream until all is answered (None) or it breaks (why).
+        call = self._open_ingest()
+        try:
+            for request in state.resend():
+                await _write(call, request)
+            while True:
+                while state.has_room and (new := await anext(requests, None)) is not None:
+                    await _write(call, new)
+                if state.idle:
+                    await call.done_writing()
+                    await _next_answer(call)
+                    return None
+                answer = await _next_answer(call)
+                if isinstance(answer, CoterieError):
+                    return answer
+                summary = state.accept(answer)
+                if on_progress is not None:
+                    on_progress(summary)
+        finally:
+            if not state.idle:
+                call.cancel()
+
+    async def search(
+        self,
+        text: str | None = None,
+        *,
+        exchange_id: str | None = None,
+        vector: ArrayLike | None = None,
+        field: TextField = TextField.PROMPT,
+        k: int = LIMITS.search_k_default,
+        filter: SearchFilter = calls.EVERYTHING,
+        one_per_account: bool = False,
+    ) -> SearchResult:
+        """The nearest exchanges to a text, a stored exchange or a vector (float32[dim]); give exactly one."""
+        return await self._call(
+            calls.search(
+                text=text,
+                exchange_id=exchange_id,
+                vector=vector,
+                field=field,
+                k=k,
+                search_filter=filter,
+                one_per_account=one_per_account,
+            )
+        )
+
+    async def start_run(self, *, since_us: int | None = None, until_us: int | None = None) -> Run:
+        """Start a run on [since, until); by default the 14 days up to the newest exchange. Answers at once."""
+        return await self._call(calls.start_run(since_us, until_us))
+
+    async def get_run(self, run_id: str = "") -> Run:
+        """One run; empty means the newest."""
+        return await self._call(calls.get_run(run_id))
+
+    async def list_runs(self, *, limit: int = LIMITS.page_size_default) -> list[Run]:
+        """Runs, newest first."""
+        return (await self._list(calls.list_runs(limit))).items
+
+    def watch_run(self, run_id: str = "") -> AsyncIterator[Run]:
+        """A run's progress until it is finished; the last value is its final state. Survives reconnects."""
+        return self._watch(calls.RunWatch(run_id))
+
+    async def cancel_run(self, run_id: str) -> Run:
+        """Ask a run to stop; it may take a moment to become cancelled."""
+        return await self._call(calls.cancel_run(run_id))
+
+    async def list_findings(
+        self,
+        run_id: str = "",
+        *,
+        kind: FindingKind | None = None,
+        review: ReviewState | None = None,
+        account_id: str = "",
+        limit: int = LIMITS.page_size_max,
+    ) -> tuple[str, list[Finding]]:
+        """The run's id ("" when there is none yet) and its findings, most severe first.
+
+        Args:
+            run_id: empty means the newest run that is done.
+            kind, review, account_id: only such findings.
+            limit: findings at most.
+        """
+        listing = await self._list(calls.list_findings(run_id, kind, review, account_id, limit))
+        return listing.run_id, listing.items
+
+    async def get_finding(self, finding_id: str) -> calls.Detail:
+        """A finding, the decisions on it (oldest first), and its exemplars whole."""
+        return await self._call(calls.get_finding(finding_id))
+
+    def watch_findings(self, *, after_event: int = 0) -> AsyncIterator[tuple[int, Finding]]:
+        """Findings as runs finish and reviews are made, each with its event number; never ends by itself.
+
+        Args:
+            after_event: go on behind this event; 0 means from now on.
+        """
+        return self._watch(calls.FindingWatch(after_event))
+
+    async def review_finding(
+        self, finding_id: str, decision: ReviewState, reason: str, *, reviewer: str = ""
+    ) -> Finding:
+        """Record a person's decision; the finding as it is now."""
+        return await self._call(calls.review_finding(finding_id, decision, reason, reviewer))
+
+    async def get_account(self, account_id: str) -> AccountReport:
+        """Whether an account is in anything, and if not, how near it was."""
+        return await self._call(calls.get_account(account_id))
+
+    async def register_benchmark(self, name: str, items: Iterable[BenchmarkItem]) -> Benchmark:
+        """Register a reference corpus, all or nothing; the same items again change nothing."""
+        return await self._call(calls.register_benchmark(name, items))
+
+    async def list_benchmarks(self, *, limit: int = LIMITS.page_size_max) -> list[Benchmark]:
+        """Registered benchmarks, by name."""
+        return (await self._list(calls.list_benchmarks(limit))).items
+
+    async def match_benchmarks(self, texts: Sequence[str]) -> list[list[BenchmarkMatch]]:
+        """For each text (1 to `LIMITS.match_texts_max`), the items it is, best first."""
+        return await self._call(calls.match_benchmarks(texts))
+
+    async def stats(self) -> Stats:
+        """What the service holds."""
+        return await self._call(calls.stats())
+
+    async def erase_account(self, account_id: str) -> Erasure:
+        """Remove an account and all that only it sent. There is no way back."""
+        return await self._call(calls.erase_account(account_id))
+
+    async def _call(self, call: calls.Call[T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return call.parse(await call.send(self._stubs, self._timeout_s))
+            except grpc.RpcError as error:
+                failures += 1
+                await asyncio.sleep(
+                    self._retry.delay_s(failures, wire.error_from_rpc(error), repeatable=call.repeatable)
+                )
+
+    async def _list(self, listing: calls.Listing[T]) -> calls.Listing[T]:
+        while (call := listing.next_call()) is not None:
+            listing.accept(await self._call(call))
+        return listing
+
+    async def _watch(self, watch: calls.Watch[T]) -> AsyncIterator[T]:
+        failures = 0
+        while not watch.finished:
+            stream = watch.open(self._stubs)
+            try:
+                while not isinstance(answer := await _next_answer(stream), CoterieError):
+                    failures = 0
+                    value = watch.accept(answer)
+                    if value is not None:
+                        yield value
+            finally:
+                stream.cancel()
+            if not watch.finished:
+                failures += 1
+                await asyncio.sleep(self._retry.delay_s(failures, answer))
+
+
+async def _requests(
+    state: Ingest, exchanges: Iterable[Exchange] | AsyncIterable[Exchange]
+) -> AsyncIterator[ingest_service_pb2.IngestRequest]:
+    async for exchange in _each(exchanges):
+        full = state.push(exchange)
+        if full is not None:
+            yield state.sending(full)
+    last = state.flush()
+    if last is not None:
+        yield state.sending(last)
+
+
+async def _each(exchanges: Iterable[Exchange] | AsyncIterable[Exchange]) -> AsyncIterator[Exchange]:
+    if isinstance(exchanges, AsyncIterable):
+        async for exchange in exchanges:
+            yield exchange
+    else:
+        for exchange in exchanges:
+            yield exchange
+
+
+async def _write(call: Any, request: ingest_service_pb2.IngestRequest) -> None:
+    # A stream already broken says why at the next read.
+    if not call.done():
+        with contextlib.suppress(grpc.RpcError):
+            await call.write(request)
+
+
+async def _next_answer(stream: Any) -> Any:
+    # The next message, or why there is none.
+    try:
+        answer = await stream.read()
+    except grpc.RpcError as error:
+        return wire.error_from_rpc(error)
+    return calls.ended_early() if answer is _EOF else answer

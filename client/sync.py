@@ -1,0 +1,295 @@
+"""The client for threads."""
+
+import time
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from queue import SimpleQueue
+from types import TracebackType
+from typing import Any, TypeVar
+
+import grpc
+from numpy.typing import ArrayLike
+
+from coterie.client import calls, wire
+from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, channel_options, check_address
+from coterie.client.ingest import BATCH_DEFAULT, IN_FLIGHT_DEFAULT, REJECTIONS_KEPT_DEFAULT, Ingest, IngestSummary
+from coterie.client.retry import RetryPolicy
+from coterie.domain import (
+    LIMITS,
+    AccountReport,
+    Benchmark,
+    BenchmarkItem,
+    BenchmarkMatch,
+    CoterieError,
+    Erasure,
+    Exchange,
+    Finding,
+    FindingKind,
+    ReviewState,
+    Run,
+    SearchFilter,
+    SearchResult,
+    Stats,
+    TextField,
+)
+from coterie.v1 import ingest_service_pb2
+
+T = TypeVar("T")
+
+
+class Client:
+    """A connection to a coterie server; safe to share between threads.
+
+    Every method raises the errors of `coterie.domain`: `UnavailableError` when the server cannot be reached after
+    some tries, `OverloadedError` when it stays overloaded, and `InvalidError`, `NotFoundError` or `ConflictError` as it
+    says.
+
+    Example:
+        >>> with Client.connect("localhost:50051") as client:  # doctest: +SKIP
+        ...     client.ingest(exchanges)
+        ...     run_id, findings = client.list_findings()
+    """
+
+    def __init__(self, channel: grpc.Channel, *, timeout_s: float = TIMEOUT_DEFAULT_S, retry: RetryPolicy) -> None:
+        self._channel = channel
+        self._stubs = Stubs.on(channel)
+        self._timeout_s = timeout_s
+        self._retry = retry
+
+    @classmethod
+    def connect(
+        cls, address: str, *, timeout_s: float = TIMEOUT_DEFAULT_S, retry: RetryPolicy | None = None
+    ) -> "Client":
+        """A client of the server at `host:port` or `unix:path`; the connection is made by the first call.
+
+        Args:
+            timeout_s: how long one call may take. Ingest and watching are not bounded by it.
+
+        Raises:
+            InvalidError: no such form of address.
+        """
+        channel = grpc.insecure_channel(check_address(address), options=channel_options(address))
+        return cls(channel, timeout_s=timeout_s, retry=retry or RetryPolicy())
+
+    def __enter__(self) -> "Client":
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def close(self) -> None:
+        """Close the connection; calls under way end as cancelled."""
+        self._channel.close()
+
+    def ingest(
+        self,
+        exchanges: Iterable[Exchange],
+        *,
+        batch: int = BATCH_DEFAULT,
+        in_flight: int = IN_FLIGHT_DEFAULT,
+        rejections_kept: int = REJECTIONS_KEPT_DEFAULT,
+        on_progress: Callable[[IngestSummary], None] | None = None,
+    ) -> IngestSummary:
+        """Stream exchanges in; returns when all of them are durable or refused.
+
+        Batches without an answer are sent again when the stream breaks; ids make that idempotent.
+
+        Args:
+            exchanges: read lazily, in this thread.
+            batch: exchanges in a message, up to `LIMITS.batch_exchanges_max`.
+            in_flight: batches sent ahead of their answers.
+            rejections_kept: how many rejections the summary lists; all are counted.
+            on_progress: called after each answered batch.
+
+        Raises:
+            CoterieError: the stream could not be kept up; what was answered before is durable.
+        """
+        state = Ingest(batch, in_flight, rejections_kept, self._retry)
+        requests = _requests(state, exchanges)
+        while (broken := self._ingest_stream(state, requests, on_progress)) is not None:
+            time.sleep(state.failed(broken))
+        return state.summary
+
+    def _ingest_stream(
+        self,
+        state: Ingest,
+        requests: Iterator[ingest_service_pb2.IngestRequest],
+        on_progress: Callable[[IngestSummary], None] | None,
+    ) -> CoterieError | None:
+        # One stream until all is answered (None) or it breaks (why). gRPC reads the outbox in its own thread; the
+        # caller's iterable is read in this one.
+        outbox: SimpleQueue[ingest_service_pb2.IngestRequest | None] = SimpleQueue()
+        for request in state.resend():
+            outbox.put(request)
+        call: Any = self._stubs.ingest.Ingest(iter(outbox.get, None))
+        try:
+            while True:
+                while state.has_room and (new := next(requests, None)) is not None:
+                    outbox.put(new)
+                if state.idle:
+                    outbox.put(None)
+                    _next_answer(call)
+                    return None
+                answer = _next_answer(call)
+                if isinstance(answer, CoterieError):
+                    return answer
+                summary = state.accept(answer)
+                if on_progress is not None:
+                    on_progress(summary)
+        finally:
+            if not state.idle:
+                call.cancel()
+            outbox.put(None)
+
+    def search(
+        self,
+        text: str | None = None,
+        *,
+        exchange_id: str | None = None,
+        vector: ArrayLike | None = None,
+        field: TextField = TextField.PROMPT,
+        k: int = LIMITS.search_k_default,
+        filter: SearchFilter = calls.EVERYTHING,
+        one_per_account: bool = False,
+    ) -> SearchResult:
+        """The nearest exchanges to a text, a stored exchange or a vector (float32[dim]); give exactly one."""
+        return self._call(
+            calls.search(
+                text=text,
+                exchange_id=exchange_id,
+                vector=vector,
+                field=field,
+                k=k,
+                search_filter=filter,
+                one_per_account=one_per_account,
+            )
+        )
+
+    def start_run(self, *, since_us: int | None = None, until_us: int | None = None) -> Run:
+        """Start a run on [since, until); by default the 14 days up to the newest exchange. Answers at once."""
+        return self._call(calls.start_run(since_us, until_us))
+
+    def get_run(self, run_id: str = "") -> Run:
+        """One run; empty means the newest."""
+        return self._call(calls.get_run(run_id))
+
+    def list_runs(self, *, limit: int = LIMITS.page_size_default) -> list[Run]:
+        """Runs, newest first."""
+        return self._list(calls.list_runs(limit)).items
+
+    def watch_run(self, run_id: str = "") -> Iterator[Run]:
+        """A run's progress until it is finished; the last value is its final state. Survives reconnects."""
+        return self._watch(calls.RunWatch(run_id))
+
+    def cancel_run(self, run_id: str) -> Run:
+        """Ask a run to stop; it may take a moment to become cancelled."""
+        return self._call(calls.cancel_run(run_id))
+
+    def list_findings(
+        self,
+        run_id: str = "",
+        *,
+        kind: FindingKind | None = None,
+        review: ReviewState | None = None,
+        account_id: str = "",
+        limit: int = LIMITS.page_size_max,
+    ) -> tuple[str, list[Finding]]:
+        """The run's id ("" when there is none yet) and its findings, most severe first.
+
+        Args:
+            run_id: empty means the newest run that is done.
+            kind, review, account_id: only such findings.
+            limit: findings at most.
+        """
+        listing = self._list(calls.list_findings(run_id, kind, review, account_id, limit))
+        return listing.run_id, listing.items
+
+    def get_finding(self, finding_id: str) -> calls.Detail:
+        """A finding, the decisions on it (oldest first), and its exemplars whole."""
+        return self._call(calls.get_finding(finding_id))
+
+    def watch_findings(self, *, after_event: int = 0) -> Iterator[tuple[int, Finding]]:
+        """Findings as runs finish and reviews are made, each with its event number; never ends by itself.
+
+        Args:
+            after_event: go on behind this event; 0 means from now on.
+        """
+        return self._watch(calls.FindingWatch(after_event))
+
+    def review_finding(self, finding_id: str, decision: ReviewState, reason: str, *, reviewer: str = "") -> Finding:
+        """Record a person's decision; the finding as it is now."""
+        return self._call(calls.review_finding(finding_id, decision, reason, reviewer))
+
+    def get_account(self, account_id: str) -> AccountReport:
+        """Whether an account is in anything, and if not, how near it was."""
+        return self._call(calls.get_account(account_id))
+
+    def register_benchmark(self, name: str, items: Iterable[BenchmarkItem]) -> Benchmark:
+        """Register a reference corpus, all or nothing; the same items again change nothing."""
+        return self._call(calls.register_benchmark(name, items))
+
+    def list_benchmarks(self, *, limit: int = LIMITS.page_size_max) -> list[Benchmark]:
+        """Registered benchmarks, by name."""
+        return self._list(calls.list_benchmarks(limit)).items
+
+    def match_benchmarks(self, texts: Sequence[str]) -> list[list[BenchmarkMatch]]:
+        """For each text (1 to `LIMITS.match_texts_max`), the items it is, best first."""
+        return self._call(calls.match_benchmarks(texts))
+
+    def stats(self) -> Stats:
+        """What the service holds."""
+        return self._call(calls.stats())
+
+    def erase_account(self, account_id: str) -> Erasure:
+        """Remove an account and all that only it sent. There is no way back."""
+        return self._call(calls.erase_account(account_id))
+
+    def _call(self, call: calls.Call[T]) -> T:
+        failures = 0
+        while True:
+            try:
+                return call.parse(call.send(self._stubs, self._timeout_s))
+            except grpc.RpcError as error:
+                failures += 1
+                time.sleep(self._retry.delay_s(failures, wire.error_from_rpc(error), repeatable=call.repeatable))
+
+    def _list(self, listing: calls.Listing[T]) -> calls.Listing[T]:
+        while (call := listing.next_call()) is not None:
+            listing.accept(self._call(call))
+        return listing
+
+    def _watch(self, watch: calls.Watch[T]) -> Iterator[T]:
+        failures = 0
+        while not watch.finished:
+            stream = watch.open(self._stubs)
+            try:
+                while not isinstance(answer := _next_answer(stream), CoterieError):
+                    failures = 0
+                    value = watch.accept(answer)
+                    if value is not None:
+                        yield value
+            finally:
+                stream.cancel()
+            if not watch.finished:
+                failures += 1
+                time.sleep(self._retry.delay_s(failures, answer))
+
+
+def _requests(state: Ingest, exchanges: Iterable[Exchange]) -> Iterator[ingest_service_pb2.IngestRequest]:
+    for exchange in exchanges:
+        full = state.push(exchange)
+        if full is not None:
+            yield state.sending(full)
+    last = state.flush()
+    if last is not None:
+        yield state.sending(last)
+
+
+def _next_answer(stream: Any) -> Any:
+    # The next message, or why there is none.
+    try:
+        answer = next(stream, None)
+    except grpc.RpcError as error:
+        return wire.error_from_rpc(error)
+    return calls.ended_early() if answer is None else answer
