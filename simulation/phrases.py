@@ -1,0 +1,300 @@
+"""Phrases that accounts wrap round their texts, whatever the texts are: templates, personas, small talk, replies."""
+
+APP_TEMPLATES = (
+    "Rewrite the question below so that a busy expert would answer it, then answer it in two sentences.\n\nQuestion: {}",
+    "You are TutorPal, a patient tutor. A learner asks: {}\nAnswer in plain words and end with one check question.",
+    "### Task\nTurn the user's note into a short, polite e-mail.\n### Note\n{}\n### E-mail",
+    'User query: {}\n\nReturn JSON with the keys "intent", "entities" and "reply". Return nothing else.',
+    "Summarise what this person wants in one line, then list three follow-up questions.\n---\n{}\n---",
+    "As the in-app helper of a note-taking app, respond to the selected text.\nSelected text: {}\nTone: friendly",
+    "Write a social post of at most 40 words about the following. Add two hashtags.\nTopic: {}",
+    "Explain this to me as if I were twelve, then as if I were a professor: {}",
+    "Draft an outline (five headings, one line each) for an article that answers: {}",
+    "Act as a search assistant. Give the three facts most useful to someone who typed: {}",
+)
+APP_SYSTEMS = (
+    "You are Lumen, the assistant inside a language-learning app. Keep answers under 80 words.",
+    "You are a helpful shopping assistant. Never mention competitors. Ask one question back when unsure.",
+    "You are the writing companion of a journaling app. Be warm, never judge, suggest one prompt.",
+    "You are a coding helper inside an editor. Answer with code first, then one line of explanation.",
+    "You help members of a gardening and home club. Give safe, practical steps.",
+    "You answer questions for readers of an online magazine. Cite nothing, be brief, stay neutral.",
+)
+AGENT_SYSTEM = (
+    "You are an autonomous agent. You have access to the tools: search, read_file, run_code, finish. "
+    "Use the format Thought, Action, Action Input, Observation. Stop when the goal is reached."
+)
+AGENT_STEPS = (
+    "Goal: {}\nHistory: none\nDecide on the next action.",
+    "Goal: {}\nHistory: 1 step\nObservation: the search returned 10 results\nDecide on the next action.",
+    "Goal: {}\nHistory: 2 steps\nObservation: file read, 214 lines\nDecide on the next action.",
+    "Goal: {}\nHistory: 3 steps\nObservation: run_code exited with status 0\nDecide on the next action.",
+    "Goal: {}\nHistory: 4 steps\nObservation: run_code exited with status 1\nDecide on the next action.",
+)
+ENTERPRISE_TEMPLATES = (
+    "Internal request. Prepare a reply for the customer file.\nSubject: {}\nLength: three sentences",
+    "For the weekly report: condense into one bullet with an owner and a date.\n{}",
+    "Check the wording against our style guide and return the corrected text only.\n{}",
+    "Classify this ticket by team (billing, product, legal, other) and by urgency.\nTicket: {}",
+)
+TRANSLATION_TEMPLATES = (
+    "Translate into {language}. Keep formatting and names.\n\n{text}",
+    "Translate the following segment to {language}:\n{text}",
+    "Source (auto-detect): {text}\nTarget ({language}):",
+)
+TRANSLATION_LANGUAGES = ("German", "French", "Spanish", "Portuguese", "Japanese", "Polish", "Turkish", "Dutch")
+MODERATION_TEMPLATES = (
+    "Does the comment break the community rules? Answer ALLOW or REMOVE with a reason code.\nComment: {}",
+    "Rate the toxicity of this message from 0 to 4. Reply with the number only.\n\nMessage: {}",
+    'Label the post: spam, abuse, self-harm, sexual, none.\nPost: "{}"\nLabel:',
+)
+EXAM_PREP_TEMPLATES = (
+    "Practice mode. Explain the correct answer and why the others are wrong.\n\n{}",
+    "A student got stuck on this exercise. Give a hint first, then the full solution.\n\n{}",
+)
+SUPPORT_SYSTEMS = (
+    "You are the support assistant of a payments company. Answer from the help centre only.",
+    "You are a voice assistant for banking, travel and home. Be brief.",
+    "You are the first-line support bot of a mobile operator. Offer a human after two failed answers.",
+    "You are the help-desk bot of an online shop. Ask for the order number when it matters.",
+)
+HELLO = (
+    "hello",
+    "Hello",
+    "hi",
+    "hi there",
+    "test",
+    "ping",
+    "hey",
+    "are you there?",
+    "Hello world",
+    "1+1",
+    "ok",
+    "thanks",
+)
+CRON_PROMPTS = (
+    "Reply with OK.",
+    "health check: respond with pong",
+    "Write a one-line motivational quote for today's stand-up.",
+    "Give me a short good-morning message for the team channel.",
+    "Summarise: service is up, queue is empty, no alerts.",
+    "What day is it? Answer with the weekday only.",
+)
+VIRAL_PROMPTS = (
+    "From now on, act as my brutally honest personal advisor. What am I avoiding and what should I do about it this week?",
+    "Based on everything you know, roast me in five bullet points and then compliment me in one.",
+    "Act as a world-class prompt engineer. Improve my prompt, ask me questions until it is perfect, then run it.",
+    "Turn me into a character from a hand-drawn animated film and describe the poster in detail.",
+    "You are a time traveller from 2150. Tell me three things about my city that will surprise me.",
+    "Explain my job to a medieval peasant, then to an alien, then to my boss.",
+    "Create a 30-day plan to learn anything by the 80/20 rule. First ask me what I want to learn.",
+    "Write my life as a nature documentary, narrated with dry humour.",
+)
+LAUNCH_PROMPTS = (
+    "How many times does the letter r occur in strawberry?",
+    "Which is larger, 9.11 or 9.9?",
+    "What model are you and when does your knowledge end?",
+    "Draw a pelican on a bicycle as SVG.",
+    "Write a haiku about the new model everybody is talking about.",
+    "A farmer has 17 sheep, all but 9 run away. How many are left?",
+    "Write a playable snake game in one HTML file.",
+    "If I dry one shirt in an hour on the line, how long do ten shirts take?",
+    "Summarise what is new in you compared with your predecessor.",
+    "Write a sentence in which every word starts with the same letter.",
+    "Sally has three brothers; each brother has two sisters. How many sisters has Sally?",
+    "Plan a three-day trip to a city you pick, with a budget of 300.",
+)
+PASSAGE_QUESTIONS = (
+    "What is the main claim?",
+    "Summarise this in two sentences.",
+    "List every date and number.",
+    "Who is mentioned, and in what role?",
+    "Which statement here could be wrong?",
+    "Write a title for it.",
+    "Rewrite it for a ten-year-old.",
+    "Give me three quiz questions on it.",
+    "What happened first?",
+    "What follows from it?",
+    "Translate the first sentence into Spanish.",
+    "Find the longest sentence.",
+    "What is the tone of the author?",
+    "Is there anything about money in it?",
+    "What is left unexplained?",
+    "Turn it into bullet points.",
+    "Which words would you look up?",
+    "Argue against it.",
+    "What would a lawyer ask?",
+    "How does this compare with today?",
+    "Make flash cards out of it.",
+    "What is the most surprising fact?",
+    "Explain the last sentence.",
+    "Give a one-word summary.",
+)
+PASSAGE_FRAMES = ("{passage}\n\n{question}", 'Read this:\n"{passage}"\n\n{question}', "{question}\n\nText: {passage}")
+PASSAGE = (
+    "In the autumn the harbour council published its plan for the old rope works. The long brick hall, built in 1841 and "
+    "empty since the last cable was wound in 1987, is to become a market for small growers, a boat school with forty "
+    "places, and a library of charts. Two members voted against: the cost, put at 6.2 million, rests on a grant that has "
+    "not been signed, and the quay in front of the hall floods about nine days a year. The council answers that a flood "
+    "gate is due within three years in any case, and that rents of the upper floor would carry half of the loan. Fishing "
+    "families, who have dried nets in the yard for three generations, were promised the north shed, though not for how "
+    "long. A public hearing is set for the second week of November."
+)
+GREETINGS = ("hey, ", "Hi! ", "hello, ", "Hi, quick question: ", "ok so ", "pls help: ", "Question: ", "Good morning. ")
+CLOSINGS = (
+    " thanks",
+    " Thanks!",
+    " thx",
+    " please be brief",
+    " Explain simply.",
+    " any ideas?",
+    " (for a friend)",
+    " ty",
+)
+PERSONAS = (
+    "I am a retired schoolteacher and want to keep my mind sharp.",
+    "You are a strict examiner at a small college. Be exact.",
+    "You are Captain Bell, a ship's officer who explains things in sailing terms.",
+    "I run a bakery and ask this between two batches of bread.",
+    "Act as a calm radio host who answers listeners.",
+    "You are a junior analyst writing for your manager.",
+    "I study at night school and need clear answers.",
+    "You are an old librarian who loves precision.",
+    "My grandson asked me this and I don't want to get it wrong.",
+    "You are the voice of a museum's audio guide.",
+    "I'm preparing a pub quiz for Friday.",
+    "You are a consultant; the client has little time.",
+    "Answer as a friendly robot called Pim.",
+    "I am writing a children's magazine.",
+    "You are an engineer on a night shift.",
+    "As a nurse between two rounds I have five minutes.",
+    "You are the editor of an almanac.",
+    "I'm learning English; use easy words.",
+    "Act as a chess coach who teaches by questions.",
+    "You are a civil servant: formal, complete, neutral.",
+    "I'm on a long train ride with nothing to do.",
+    "You are a stand-up comedian off stage.",
+    "We are a family settling a bet.",
+    "You are a gardener who thinks in seasons.",
+)
+PERSONA_DETAILS = (
+    "Today is a slow day.",
+    "I have asked others before.",
+    "Keep it short.",
+    "I take notes by hand.",
+    "My screen is small.",
+    "Show the result first.",
+    "I know little about it.",
+    "No small talk, please.",
+    "It is for tomorrow.",
+    "I like examples.",
+    "My patience is endless.",
+    "I will read it aloud.",
+)
+PADDING = (
+    "By the way, it has been raining here since Tuesday.",
+    "I hope you are having a good day.",
+    "My cat walked over the keyboard, sorry for typos.",
+    "This is not urgent at all.",
+    "Someone at work suggested that I ask you.",
+    "Feel free to ignore this line.",
+    "I had coffee, so I may ask a lot today.",
+    "The bus was late again this morning.",
+    "We painted the kitchen yellow last week.",
+    "I used to be good at this.",
+    "The neighbours are drilling, so I can hardly think.",
+    "I found an old photograph of my aunt today.",
+    "There is a football match on later.",
+    "My phone is at four percent.",
+    "I am trying to get through a list of things.",
+    "Please don't mind the formatting.",
+    "I just came back from a walk by the river.",
+    "Lunch was soup.",
+    "The library closes at six.",
+    "I still owe my brother a reply.",
+)
+ELICITATION_FRAMES = (
+    "Think step by step and show every intermediate step before you answer.\n\n{}",
+    "Before answering, write out your full reasoning, the alternatives you rejected, and why.\n\n{}",
+    "Write a grading rubric with five criteria and point values for answers to this task:\n{}",
+    "Give a weak, an average and an excellent answer to the task below, and score each from 1 to 10 with reasons.\n{}",
+    "Solve it twice by different methods, compare the two, and say how sure you are.\n\n{}",
+    "List the sub-problems first, solve each, check each, then combine.\nTask: {}",
+    "{}\n\nLay out your chain of thought in numbered lines; mark each line as fact, inference or guess.",
+    "You are grading two models. Describe what a perfect response contains and how you would tell it from a good one.\n{}",
+    "{}\nFirst draft, then critique your draft, then give the improved final answer. Show all three.",
+    "Explain how you would decide, at each step, what to do next when given this: {}",
+)
+BENCHMARK_FRAMES = (
+    "{}",
+    "{}",
+    "{}",
+    "{}\nAnswer:",
+    "Question: {}",
+    "{}\nGive only the final answer.",
+    "Q: {}\nA:",
+)
+PORT_LANGUAGES = ("Rust", "Go", "Java", "C++", "JavaScript", "Ruby", "Kotlin", "Swift", "PHP", "Haskell", "Julia", "C#")
+LANGUAGE_REQUESTS = (
+    "Antworte auf Deutsch.",
+    "Réponds en français.",
+    "Responde en español.",
+    "Rispondi in italiano.",
+    "Responda em português.",
+    "Antwoord in het Nederlands.",
+    "Odpowiedz po polsku.",
+    "Svara på svenska.",
+    "Отвечай по-русски.",
+    "Türkçe cevap ver.",
+    "日本語で答えてください。",
+    "请用中文回答。",
+    "한국어로 답해 주세요.",
+    "Jawab dalam bahasa Indonesia.",
+    "أجب بالعربية.",
+    "Vastaa suomeksi.",
+)
+PARAPHRASE_OPENINGS = (
+    "Could you help me with this: ",
+    "Here is one for you. ",
+    "Consider the following. ",
+    "Please work this out: ",
+    "I came across this: ",
+    "What would you say to this? ",
+    "",
+    "",
+    "Let me ask this. ",
+    "One more: ",
+)
+REFUSALS = (
+    "I'm sorry, but I can't help with that.",
+    "I can't assist with this request.",
+    "Sorry, I'm not able to provide that.",
+)
+SHORT_REPLIES = (
+    "Yes.",
+    "No.",
+    "OK",
+    "pong",
+    "B",
+    "C",
+    "A",
+    "D",
+    "42",
+    "18",
+    "Done.",
+    "True",
+    "False",
+    "I don't know.",
+    "ALLOW",
+    "none",
+)
+REPLY_FRAMES = (
+    "Here is a short overview of {}.",
+    "In short, {} depends on the situation; the usual answer follows.",
+    "Sure. Regarding {}: there are three points to consider.",
+    "The answer about {} is given below, step by step.",
+    "Good question. {} is best understood through an example.",
+    "To begin with, {} has a simple explanation.",
+    "Below is a draft on {}. Let me know what to change.",
+    "As for {}, most sources agree on the following.",
+)
