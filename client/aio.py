@@ -31,12 +31,16 @@ from coterie.domain import (
     SearchResult,
     Stats,
     TextField,
+    UnavailableError,
 )
 from coterie.v1 import ingest_service_pb2
 
 T = TypeVar("T")
 
 _EOF: Any = grpc.aio.EOF  # type: ignore[attr-defined]  # absent from the stubs
+_WRITE_FAILED = "Internal error from Core"
+_STATUS_POLLS = 50
+_STATUS_POLL_S = 0.01
 
 
 class AsyncClient:
@@ -313,5 +317,21 @@ async def _next_answer(stream: Any) -> Any:
     try:
         answer = await stream.read()
     except grpc.RpcError as error:
-        return wire.error_from_rpc(error)
+        return await _why_broken(stream, error)
     return calls.ended_early() if answer is _EOF else answer
+
+
+async def _why_broken(stream: Any, error: grpc.RpcError) -> CoterieError:
+    # A write that meets the end of the stream makes grpc.aio report INTERNAL, until the server's status, which is on
+    # its way, takes that one's place. Without it nothing is known but that the stream broke.
+    if await stream.details() != _WRITE_FAILED:
+        return wire.error_from_rpc(error)
+    for _ in range(_STATUS_POLLS):
+        await asyncio.sleep(_STATUS_POLL_S)
+        code, details = await stream.code(), await stream.details()
+        if code is grpc.StatusCode.OK:
+            return calls.ended_early()
+        if details != _WRITE_FAILED:
+            metadata = {key: value for key, value in await stream.trailing_metadata() if isinstance(value, str)}
+            return wire.error_from_status(code, details, metadata)
+    return UnavailableError("the connection broke while sending: try again")
