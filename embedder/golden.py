@@ -1,5 +1,7 @@
 """The golden set: texts whose vectors are known, embedded at start-up to catch a model that came up wrong."""
 
+from typing import NoReturn
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -20,6 +22,39 @@ GOLDEN_TEXTS = (
 
 _PARAPHRASES = ((0, 1), (2, 3))
 _UNRELATED = (4, 5)
+_MARGIN_MIN = 0.05
+_SAME_COSINE_MIN = 0.999
+_NORM_TOLERANCE = 1e-3
+
+_COSINES = {
+    # Above the diagonal, row by row, in float32.
+    "all-MiniLM-L6-v2": (
+        *(0.903, 0.129, 0.144, 0.007, 0.086, -0.076, -0.064),
+        *(0.091, 0.093, -0.003, 0.016, -0.074, -0.057),
+        *(0.971, 0.031, 0.113, 0.040, 0.072),
+        *(0.036, 0.164, 0.054, 0.085),
+        *(0.032, 0.065, 0.013),
+        *(0.115, 0.109),
+        -0.050,
+    ),
+}
+_COSINE_TOLERANCE = 0.01
+"""Ten times what bfloat16 changes."""
+
+_PROJECTIONS = {
+    # Cosines do not see a rotated space, which stored vectors would not match; these do. See `projections`.
+    "all-MiniLM-L6-v2": (
+        (0.0066, 0.0671, 0.0553),
+        (-0.0444, 0.0757, 0.0539),
+        (0.0975, -0.0539, -0.0348),
+        (0.0961, -0.0537, -0.0408),
+        (-0.0082, 0.0400, -0.0083),
+        (0.0393, -0.0495, -0.0122),
+        (-0.0297, -0.0372, 0.0039),
+        (0.1153, -0.0905, 0.0081),
+    ),
+}
+_PROJECTION_TOLERANCE = 0.005
 
 
 def self_test(encoder: Encoder) -> None:
@@ -35,6 +70,16 @@ def self_test(encoder: Encoder) -> None:
     _check_shape(encoder, vectors)
     _check_meaning(encoder, vectors)
     _check_batching(encoder, vectors)
+    if encoder.model_id in _COSINES:
+        _check_reference(encoder, vectors)
+
+
+def projections(vectors: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Components along three fixed directions, unit vectors along cos(j * (0, 1, 2, ...)): float32[n, 3]."""
+    directions = np.cos(np.outer((1, 2, 3), np.arange(vectors.shape[1]))).astype(np.float32)
+    directions /= np.linalg.norm(directions, axis=1, keepdims=True)
+    components: NDArray[np.float32] = vectors @ directions.T
+    return components
 
 
 def _check_shape(encoder: Encoder, vectors: NDArray[np.float32]) -> None:
@@ -43,7 +88,7 @@ def _check_shape(encoder: Encoder, vectors: NDArray[np.float32]) -> None:
         _drift(encoder, f"vectors are {vectors.dtype}{list(vectors.shape)}, expected float32{list(expected)}")
     if not np.isfinite(vectors).all():
         _drift(encoder, "vectors hold values that are not finite")
-    if np.abs(np.linalg.norm(vectors, axis=1) - 1.0).max() > 1e-3:
+    if np.abs(np.linalg.norm(vectors, axis=1) - 1.0).max() > _NORM_TOLERANCE:
         _drift(encoder, "vectors are not of length 1")
 
 
@@ -51,18 +96,28 @@ def _check_meaning(encoder: Encoder, vectors: NDArray[np.float32]) -> None:
     cosines = vectors @ vectors.T
     for one, other in _PARAPHRASES:
         for unrelated in _UNRELATED:
-            if cosines[one, other] <= cosines[one, unrelated] + 0.05:
+            if cosines[one, other] <= cosines[one, unrelated] + _MARGIN_MIN:
                 _drift(encoder, f"golden text {one} is no nearer to its paraphrase than to text {unrelated}")
 
 
 def _check_batching(encoder: Encoder, vectors: NDArray[np.float32]) -> None:
     for row in (0, len(GOLDEN_TEXTS) - 1):
         alone = encoder.encode([GOLDEN_TEXTS[row]])[0]
-        if float(alone @ vectors[row]) < 0.999:
+        if float(alone @ vectors[row]) < _SAME_COSINE_MIN:
             _drift(encoder, f"golden text {row} has one vector alone and another in a batch")
 
 
-def _drift(encoder: Encoder, what: str) -> None:
+def _check_reference(encoder: Encoder, vectors: NDArray[np.float32]) -> None:
+    above_diagonal = np.triu_indices(len(vectors), 1)
+    cosine_error = np.abs((vectors @ vectors.T)[above_diagonal] - np.array(_COSINES[encoder.model_id])).max()
+    if cosine_error > _COSINE_TOLERANCE:
+        _drift(encoder, f"golden cosines are off by up to {cosine_error:.3f}")
+    projection_error = np.abs(projections(vectors) - np.array(_PROJECTIONS[encoder.model_id])).max()
+    if projection_error > _PROJECTION_TOLERANCE:
+        _drift(encoder, f"golden projections are off by up to {projection_error:.3f}")
+
+
+def _drift(encoder: Encoder, what: str) -> NoReturn:
     raise UnavailableError(
         f"model {encoder.model_id!r} on {encoder.device} failed its self-test: {what}. "
         "Reinstall the model and torch, or try another device; vectors made now would be wrong"

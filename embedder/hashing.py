@@ -72,8 +72,8 @@ class HashEncoder:
             sums += np.bincount(cells.astype(np.int64), weights=values, minlength=sums.size)
         vectors = sums.reshape(len(texts), self.dim).astype(np.float32)
         # The signs of a tiny text can cancel out; it still needs a direction of its own.
-        for row in np.flatnonzero(~vectors.any(axis=1)):
-            vectors[row, sum(map(ord, texts[row])) % self.dim] = 1.0
+        for row in np.flatnonzero(~vectors.any(axis=1)).tolist():
+            vectors[row, sum(ord(character) for character in texts[row]) % self.dim] = 1.0
         return unit_rows(vectors)
 
 
@@ -110,7 +110,7 @@ def _features(
         return _mix((prefix[stops] - prefix[starts]) * inverses[starts] + np.uint64(salt))
 
     for length in _NGRAMS:
-        starts = np.flatnonzero(owners[: len(owners) - length + 1] == owners[length - 1 :])
+        starts = np.flatnonzero(owners[: max(0, len(owners) - length + 1)] == owners[length - 1 :])
         yield spans(starts, starts + length, length), owners[starts], 1.0
     edges = np.flatnonzero(np.diff(_in_word(codes).astype(np.int8), prepend=0, append=0))
     starts, stops = edges[::2], edges[1::2]

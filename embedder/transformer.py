@@ -6,11 +6,13 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from sentence_transformers import SentenceTransformer
+from transformers.utils import logging as transformers_logging
 
 from coterie.domain import LIMITS, InvalidError, UnavailableError
 from coterie.embedder.batching import token_budget_batches, window_bounds
@@ -210,8 +212,9 @@ def has_bfloat16(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:
 
 def _load(folder: Path, model_id: str, device: str) -> SentenceTransformer:
     try:
-        # trust_remote_code stays off: a model folder is data, not a program.
-        model = SentenceTransformer(str(folder), device=device, local_files_only=True)
+        with _no_progress_bar():
+            # trust_remote_code stays off: a model folder is data, not a program.
+            model = SentenceTransformer(str(folder), device=device, local_files_only=True)
     except (OSError, ValueError, KeyError, RuntimeError) as error:
         raise UnavailableError(
             f"model {model_id!r} cannot be loaded from {folder} ({type(error).__name__}: {error})"
@@ -219,7 +222,19 @@ def _load(folder: Path, model_id: str, device: str) -> SentenceTransformer:
     return model.eval()
 
 
-def _fast_tokenizer(model: SentenceTransformer, model_id: str):  # type: ignore[no-untyped-def]
+@contextlib.contextmanager
+def _no_progress_bar() -> Iterator[None]:
+    """Keep transformers from drawing on a terminal that is not its own."""
+    was_enabled = transformers_logging.is_progress_bar_enabled()
+    transformers_logging.disable_progress_bar()
+    try:
+        yield
+    finally:
+        if was_enabled:
+            transformers_logging.enable_progress_bar()
+
+
+def _fast_tokenizer(model: SentenceTransformer, model_id: str) -> Any:
     tokenizer = getattr(model.tokenizer, "backend_tokenizer", None)
     if tokenizer is None:
         raise InvalidError(f"model {model_id!r} has no fast tokenizer: choose another model", field="model")

@@ -4,5 +4,7 @@ Importing this package needs a FAISS build: `pip install 'coterie[cpu]'` or `pip
 """
 
 from coterie.index.graph import graph_recall, neighbour_graph
+from coterie.index.numpy_index import NumpyIndex
+from coterie.index.vector_index import VectorIndex
 
-__all__ = ["graph_recall", "neighbour_graph"]
+__all__ = ["NumpyIndex", "VectorIndex", "graph_recall", "neighbour_graph"]

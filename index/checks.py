@@ -41,3 +41,15 @@ def checked_ids(ids: ArrayLike) -> NDArray[np.int64]:
     if numbers.size and int(numbers.min()) < 0:
         raise InvalidError(f"ids must not be negative, got {int(numbers.min())}", field="ids")
     return np.ascontiguousarray(numbers, dtype=np.int64)
+
+
+def checked_pairs(ids: ArrayLike, vectors: ArrayLike, dim: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+    """Ids and their vectors, as many of the one as of the other.
+
+    Raises:
+        InvalidError: either is wrong, or their numbers differ.
+    """
+    numbers, rows = checked_ids(ids), checked_vectors(vectors, dim)
+    if len(numbers) != len(rows):
+        raise InvalidError(f"{len(numbers)} ids for {len(rows)} vectors", field="ids")
+    return numbers, rows

@@ -1,5 +1,6 @@
 """The one place that imports FAISS, and finds its GPUs."""
 
+import importlib
 from typing import Any
 
 import numpy as np
@@ -8,7 +9,8 @@ from numpy.typing import NDArray
 from coterie.domain import UnavailableError
 
 try:
-    import faiss
+    # Any: the stubs that some builds ship leave out half of what is used here.
+    faiss: Any = importlib.import_module("faiss")
 except ImportError as error:
     raise UnavailableError(
         "coterie.index needs FAISS, and no build of it is installed: pip install 'coterie[cpu]', "

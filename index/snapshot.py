@@ -1,0 +1,125 @@
+"""One file that is either whole or refused: magic, header, payload, and a sha256 over all of it.
+
+A flipped bit in a FAISS file loads without a word, hence the checksum. It stands in the file itself, so that one
+rename replaces both: with a second file a crash between two renames would condemn a good snapshot.
+"""
+
+import contextlib
+import hashlib
+import json
+import os
+import struct
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any, BinaryIO
+
+from coterie.domain import UnavailableError
+
+_MAGIC = b"coterie\x01"
+_LENGTH = struct.Struct("<I")
+_HEADER_BYTES_MAX = 65_536
+_DIGEST_BYTES = hashlib.sha256().digest_size
+_BLOCK_BYTES = 1 << 20
+
+Write = Callable[[bytes], int]
+Read = Callable[[int], bytes]
+
+
+def write_snapshot(path: Path, header: dict[str, Any], write_payload: Callable[[Write], None]) -> None:
+    """Replace the file at `path` in one step; a crash leaves the old one.
+
+    Raises:
+        UnavailableError: the file cannot be written; the old one is still there.
+    """
+    # One fixed name: what a killed process left behind is overwritten by the next one.
+    temporary = path.with_name(path.name + ".tmp")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        with temporary.open("wb") as file:
+            _write_hashed(file, header, write_payload)
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(temporary, path)
+        _fsync_folder(path.parent)
+    except OSError as error:
+        temporary.unlink(missing_ok=True)
+        raise UnavailableError(f"index snapshot {path} cannot be written: {error}") from error
+
+
+@contextlib.contextmanager
+def open_snapshot(path: Path) -> Iterator[tuple[dict[str, Any], Read]]:
+    """Check a snapshot from end to end, then give its header and a reader of its payload.
+
+    Raises:
+        UnavailableError: missing, truncated, changed, or of another format; build the index anew.
+    """
+    try:
+        with path.open("rb") as file:
+            payload_end = _check_digest(file, path)
+            header = _read_header(file, path)
+
+            def read(size: int) -> bytes:
+                return file.read(max(0, min(size, payload_end - file.tell())))
+
+            yield header, read
+    except OSError as error:
+        raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
+
+
+def damaged(path: Path, what: str) -> UnavailableError:
+    """The error for a snapshot that must not be used."""
+    return UnavailableError(
+        f"index snapshot {path} is damaged ({what}): delete it, the index is built anew from the store"
+    )
+
+
+def _write_hashed(file: BinaryIO, header: dict[str, Any], write_payload: Callable[[Write], None]) -> None:
+    digest = hashlib.sha256()
+
+    def write(block: bytes) -> int:
+        digest.update(block)
+        return file.write(block)
+
+    encoded = json.dumps(header, sort_keys=True).encode()
+    assert len(encoded) <= _HEADER_BYTES_MAX, "the header is a handful of numbers"
+    write(_MAGIC + _LENGTH.pack(len(encoded)) + encoded)
+    write_payload(write)
+    file.write(digest.digest())
+
+
+def _check_digest(file: BinaryIO, path: Path) -> int:
+    """Where the payload ends, when the file's checksum is right; leaves the file at its start."""
+    payload_end = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+    if payload_end < len(_MAGIC) + _LENGTH.size:
+        raise damaged(path, "too short")
+    digest = hashlib.sha256()
+    left = payload_end
+    while left:
+        block = file.read(min(_BLOCK_BYTES, left))
+        if not block:
+            raise damaged(path, "it shrank while it was read")
+        digest.update(block)
+        left -= len(block)
+    if file.read() != digest.digest():
+        raise damaged(path, "its sha256 does not match")
+    file.seek(0)
+    return payload_end
+
+
+def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
+    magic = file.read(len(_MAGIC))
+    if magic != _MAGIC:
+        raise damaged(path, "it is of another format")
+    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
+    header = json.loads(file.read(length))
+    if not isinstance(header, dict):
+        raise damaged(path, "its header is not an object")
+    return header
+
+
+def _fsync_folder(folder: Path) -> None:
+    descriptor = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,149 @@
+"""MiniLM through our batching against sentence-transformers itself."""
+
+import threading
+import warnings
+
+import numpy as np
+import pytest
+
+from coterie.domain import CancelledRunError, InvalidError
+from coterie.embedder import load_encoder
+
+transformer = pytest.importorskip("coterie.embedder.transformer")
+
+TEXTS = [
+    "short",
+    "What is the boiling point of water at two thousand metres?",
+    "Summarise the following minutes. " + "The committee discussed the budget at length. " * 12,
+    "Écris une phrase sur la mer.",
+    "def add(a, b):\n    return a + b",
+]
+
+
+def cosine(one, other):
+    return (one * other).sum(axis=1)
+
+
+def test_agrees_with_sentence_transformers(minilm, monkeypatch):
+    monkeypatch.setattr(minilm, "_bfloat16", False)
+    reference = minilm._model.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(minilm.encode(TEXTS), reference, atol=1e-5)
+
+
+def test_bfloat16_stays_near_float32(minilm, monkeypatch):
+    monkeypatch.setattr(minilm, "_bfloat16", False)
+    exact = minilm.encode(TEXTS)
+    monkeypatch.setattr(minilm, "_bfloat16", True)
+    assert cosine(exact, minilm.encode(TEXTS)).min() > 0.9999
+
+
+def test_rows_are_unit_float32_in_the_order_of_the_texts(minilm):
+    vectors = minilm.encode(TEXTS)
+    assert vectors.shape == (len(TEXTS), minilm.dim) == (5, 384)
+    assert vectors.dtype == np.float32
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+    turned = minilm.encode(TEXTS[::-1])[::-1]
+    assert cosine(vectors, turned).min() > 0.9999
+
+
+def test_shelves_and_small_batches_change_nothing_but_noise(minilm, monkeypatch):
+    texts = [f"{TEXTS[number % 5]} {number}" for number in range(23)]
+    whole = minilm.encode(texts)
+    monkeypatch.setattr(transformer, "_SHELF_TEXTS", 4)
+    monkeypatch.setattr(minilm, "_batch_tokens", 64)
+    seen: list[int] = []
+    pieces = minilm.encode(texts, progress=seen.append)
+    assert cosine(whole, pieces).min() > 0.9999
+    assert seen == sorted(seen)
+    assert seen[-1] == 23
+    assert len(seen) > 6
+
+
+def test_a_long_text_is_the_token_weighted_mean_of_its_windows(minilm, monkeypatch):
+    monkeypatch.setattr(minilm, "_bfloat16", False)
+    # One token a word, 300 words: two windows of 150.
+    words = ["sea", "tree", "house", "red", "stone"] * 60
+    whole = minilm.encode([" ".join(words)])
+    parts = minilm.encode([" ".join(words[:150]), " ".join(words[150:])])
+    expected = parts.sum(axis=0, keepdims=True)
+    assert cosine(whole, expected / np.linalg.norm(expected))[0] == pytest.approx(1.0, abs=1e-5)
+
+
+def test_a_very_long_text_is_told_by_its_last_words_too(minilm):
+    filler = "the river flows past the old mill and on to the sea " * 250
+    plain, ended = minilm.encode([filler, filler + "chess openings and endgames for club players " * 60])
+    chess = minilm.encode(["chess openings"])[0]
+    assert ended @ chess > plain @ chess + 0.05
+
+
+def test_texts_can_be_nothing_but_odd_characters(minilm):
+    vectors = minilm.encode(["\ud800", "\u200b", "\x01", "🙂", "字" * 3_000])
+    assert np.isfinite(vectors).all()
+    np.testing.assert_allclose(np.linalg.norm(vectors, axis=1), 1.0, atol=1e-5)
+
+
+def test_no_texts_give_no_rows(minilm):
+    assert minilm.encode([]).shape == (0, 384)
+
+
+@pytest.mark.parametrize("texts", [[""], ["fine", "  "], "one string"])
+def test_blank_texts_are_refused(minilm, texts):
+    with pytest.raises(InvalidError):
+        minilm.encode(texts)
+
+
+def test_cancelling_stops_between_batches_and_leaves_the_model_usable(minilm, monkeypatch):
+    monkeypatch.setattr(minilm, "_batch_tokens", 1)
+    done: list[int] = []
+    with pytest.raises(CancelledRunError):
+        minilm.encode(["one", "two", "three", "four"], progress=done.append, cancelled=lambda: len(done) >= 2)
+    assert len(done) == 2
+    assert minilm.encode(["one"]).shape == (1, 384)
+
+
+def test_threads_take_turns_and_get_their_own_vectors(minilm):
+    expected = [minilm.encode([text]) for text in TEXTS]
+    results: dict[int, np.ndarray] = {}
+
+    def work(number):
+        results[number] = minilm.encode([TEXTS[number]] * 3)
+
+    threads = [threading.Thread(target=work, args=(number,)) for number in range(len(TEXTS))]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join(timeout=60)
+    for number, vector in enumerate(expected):
+        assert cosine(results[number], vector).min() > 0.9999
+
+
+def test_prompt_of_a_model_goes_before_every_window(minilm, monkeypatch):
+    monkeypatch.setattr(minilm, "_bfloat16", False)
+    monkeypatch.setattr(minilm._model, "prompts", {"query": "query: "})
+    monkeypatch.setattr(minilm._model, "default_prompt_name", "query")
+    frame = minilm._make_frame()
+    monkeypatch.setattr(minilm, "_frame", frame)
+    reference = minilm._model.encode(["how high is the tower"], normalize_embeddings=True)
+    np.testing.assert_allclose(minilm.encode(["how high is the tower"]), reference, atol=1e-5)
+    assert frame.prompt_tokens > 1
+
+
+def test_bfloat16_is_used_only_where_the_cpu_has_it(tmp_path):
+    pytest.importorskip("torch")
+    cpuinfo = tmp_path / "cpuinfo"
+    for flags, expected in (("fpu avx2", False), ("fpu avx512_bf16", True), ("amx_bf16 fpu", True)):
+        cpuinfo.write_text(f"processor: 0\nflags\t\t: {flags}\n")
+        assert transformer.has_bfloat16("cpu", cpuinfo) is expected
+    assert transformer.has_bfloat16("cpu", tmp_path / "absent") is False
+
+
+@pytest.mark.gpu
+def test_gpu_agrees_with_cpu(minilm):
+    torch = pytest.importorskip("torch")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        if not torch.cuda.is_available():
+            pytest.skip("torch sees no GPU")
+    on_gpu = load_encoder(device="auto")
+    assert on_gpu.device == "cuda"
+    assert cosine(on_gpu.encode(TEXTS), minilm.encode(TEXTS)).min() > 0.999
