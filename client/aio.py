@@ -100,7 +100,8 @@ class AsyncClient:
     ) -> IngestSummary:
         """Stream exchanges in; returns when all of them are durable or refused.
 
-        Batches without an answer are sent again when the stream breaks; ids make that idempotent.
+        Batches without an answer are sent again when the stream breaks; ids make that idempotent. Unlike the sync
+        client, grpc.aio can drop answers that arrived just before the break; those batches then count as duplicates.
 
         Args:
             exchanges: read lazily; a plain iterable that blocks holds up the event loop, so give a slow one as async.
@@ -127,11 +128,9 @@ class AsyncClient:
         # One stream until all is answered (None) or it breaks (why).
         call = self._open_ingest()
         try:
-            for request in state.resend():
-                await _write(call, request)
             while True:
-                while state.has_room and (new := await anext(requests, None)) is not None:
-                    await _write(call, new)
+                while state.has_room and (request := state.again() or await anext(requests, None)) is not None:
+                    await _write(call, request)
                 if state.idle:
                     await call.done_writing()
                     await _next_answer(call)

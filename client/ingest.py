@@ -5,7 +5,7 @@ idempotent. The drivers in `sync.py` and `aio.py` only move messages.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
 
 from coterie.client import wire
@@ -93,6 +93,8 @@ class Ingest:
         self._positions: list[int] = []
         self._size_bytes = 0
         self._unanswered: deque[Batch] = deque()
+        self._again: deque[Batch] = deque()
+        self._recovering = False
         self._reasons: Counter[str] = Counter()
 
     def push(self, exchange: Exchange) -> Batch | None:
@@ -123,22 +125,28 @@ class Ingest:
     def sending(self, batch: Batch) -> ingest_service_pb2.IngestRequest:
         """Note that a batch goes out; its request."""
         assert self.has_room
+        assert not self._again
         self._unanswered.append(batch)
         return batch.request
 
     @property
     def has_room(self) -> bool:
-        """Whether another batch may be sent before an answer comes."""
-        return len(self._unanswered) < self._in_flight
+        """Whether another batch may be sent before an answer comes.
+
+        After a broken stream the batches sent again go one by one: then a refusal is read before the next write, which
+        would hide it, and meets the batch it is about.
+        """
+        window = 1 if self._recovering else self._in_flight
+        return len(self._unanswered) - len(self._again) < window
 
     @property
     def idle(self) -> bool:
-        """Whether every batch sent has its answer."""
+        """Whether every batch has its answer."""
         return not self._unanswered
 
-    def resend(self) -> Iterator[ingest_service_pb2.IngestRequest]:
-        """The requests without an answer, oldest first, for a new stream."""
-        return iter([batch.request for batch in self._unanswered])
+    def again(self) -> ingest_service_pb2.IngestRequest | None:
+        """The oldest request to be sent again; None when there is none left."""
+        return self._again.popleft().request if self._again else None
 
     def accept(self, answer: ingest_service_pb2.IngestResponse) -> IngestSummary:
         """Count an answer; the summary so far.
@@ -153,6 +161,7 @@ class Ingest:
         for item in result.rejections:
             self._reject(replace(item, index=batch.positions[item.index]))
         self._failures = 0
+        self._recovering = self._recovering and bool(self._again)
         self.summary = replace(
             self.summary,
             stored=self.summary.stored + result.stored,
@@ -170,6 +179,8 @@ class Ingest:
         """
         self._failures += 1
         delay_s = self._retry.delay_s(self._failures, error)
+        self._again = deque(self._unanswered)
+        self._recovering = True
         self.summary = replace(self.summary, retries=self.summary.retries + 1)
         return delay_s
 

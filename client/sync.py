@@ -120,13 +120,11 @@ class Client:
         # One stream until all is answered (None) or it breaks (why). gRPC reads the outbox in its own thread; the
         # caller's iterable is read in this one.
         outbox: SimpleQueue[ingest_service_pb2.IngestRequest | None] = SimpleQueue()
-        for request in state.resend():
-            outbox.put(request)
         call: Any = self._stubs.ingest.Ingest(iter(outbox.get, None))
         try:
             while True:
-                while state.has_room and (new := next(requests, None)) is not None:
-                    outbox.put(new)
+                while state.has_room and (request := state.again() or next(requests, None)) is not None:
+                    outbox.put(request)
                 if state.idle:
                     outbox.put(None)
                     _next_answer(call)
