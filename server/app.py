@@ -1,0 +1,264 @@
+"""From a configuration to a running server: `serve` in the foreground, `local_server` inside another process."""
+
+import asyncio
+import logging
+import shutil
+import signal
+import sys
+import tempfile
+import threading
+from collections.abc import Coroutine, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import grpc.aio
+import uvloop
+from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_reflection.v1alpha import reflection
+
+from coterie.client.channel import RECEIVE_BYTES_MAX
+from coterie.domain import LIMITS, CoterieError, UnavailableError
+from coterie.server.config import Config
+from coterie.server.engine import Engine
+from coterie.server.interceptor import CallInterceptor
+from coterie.server.logs import configure_logging, emit
+from coterie.server.services import AdminService, BenchmarkService, Desk, SearchService
+from coterie.server.services_findings import FindingService
+from coterie.server.services_ingest import IngestService
+from coterie.server.services_runs import RunService
+from coterie.v1 import (
+    admin_service_pb2,
+    admin_service_pb2_grpc,
+    benchmark_service_pb2,
+    benchmark_service_pb2_grpc,
+    finding_service_pb2,
+    finding_service_pb2_grpc,
+    ingest_service_pb2,
+    ingest_service_pb2_grpc,
+    run_service_pb2,
+    run_service_pb2_grpc,
+    search_service_pb2,
+    search_service_pb2_grpc,
+)
+
+_LOGGER = logging.getLogger(__name__)
+
+SERVICE_NAMES = tuple(
+    file.services_by_name[name].full_name
+    for file, name in (
+        (ingest_service_pb2.DESCRIPTOR, "IngestService"),
+        (search_service_pb2.DESCRIPTOR, "SearchService"),
+        (run_service_pb2.DESCRIPTOR, "RunService"),
+        (finding_service_pb2.DESCRIPTOR, "FindingService"),
+        (benchmark_service_pb2.DESCRIPTOR, "BenchmarkService"),
+        (admin_service_pb2.DESCRIPTOR, "AdminService"),
+    )
+)
+"""Full names of coterie's services, as health and reflection give them."""
+
+
+class Server:
+    """An engine behind a socket. It is made and used on one event loop."""
+
+    def __init__(self, engine: Engine) -> None:
+        config = engine.config
+        self._engine = engine
+        self._workers = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="coterie-call")
+        self._desk = Desk(engine, self._workers)
+        self._health = health.aio.HealthServicer()
+        self._grpc = grpc.aio.server(
+            interceptors=[CallInterceptor()],
+            maximum_concurrent_rpcs=config.concurrent_rpcs_max,
+            options=[
+                ("grpc.max_receive_message_length", LIMITS.message_bytes_max),
+                ("grpc.max_send_message_length", RECEIVE_BYTES_MAX),
+                ("grpc.max_concurrent_streams", config.connection_streams_max),
+                # Without this, Linux lets a second server share the port, and calls go to either.
+                ("grpc.so_reuseport", 0),
+            ],
+        )
+        self._add_services()
+
+    async def start(self, listen: str) -> str:
+        """Bind and answer calls; returns the address, with the port that was taken. Health says NOT_SERVING.
+
+        Raises:
+            UnavailableError: the address cannot be bound.
+        """
+        await self.set_health(serving=False)
+        try:
+            port = self._grpc.add_insecure_port(listen)
+        except RuntimeError as error:
+            raise UnavailableError(
+                f"cannot listen on {listen}: the address is in use or not this machine's; "
+                "choose another with --listen HOST:PORT"
+            ) from error
+        await self._grpc.start()
+        return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+
+    async def warm_up(self) -> None:
+        """Load the model, then say SERVING.
+
+        Raises:
+            CoterieError: the model is not usable; health stays NOT_SERVING.
+        """
+        await asyncio.get_running_loop().run_in_executor(None, self._engine.warm_up)
+        await self.set_health(serving=True)
+
+    async def set_health(self, *, serving: bool) -> None:
+        """Say whether the service and each of its parts can be used."""
+        status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
+        for name in ("", *SERVICE_NAMES):
+            await self._health.set(name, status)
+
+    async def stop(self, grace_s: float) -> None:
+        """End the watches, give other calls their grace, then stop; the engine stays open."""
+        await self._health.enter_graceful_shutdown()
+        self._desk.stopping.set()
+        await asyncio.get_running_loop().run_in_executor(None, self._engine.stop_jobs)
+        self._engine.changed.notify()
+        await self._grpc.stop(grace_s)
+        self._workers.shutdown()
+
+    def _add_services(self) -> None:
+        ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(self._desk), self._grpc)
+        search_service_pb2_grpc.add_SearchServiceServicer_to_server(SearchService(self._desk), self._grpc)
+        run_service_pb2_grpc.add_RunServiceServicer_to_server(RunService(self._desk), self._grpc)
+        finding_service_pb2_grpc.add_FindingServiceServicer_to_server(FindingService(self._desk), self._grpc)
+        benchmark_service_pb2_grpc.add_BenchmarkServiceServicer_to_server(BenchmarkService(self._desk), self._grpc)
+        admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(self._desk), self._grpc)
+        health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
+        reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
+
+
+def serve(config: Config) -> int:
+    """Serve until SIGTERM or SIGINT; returns the exit code, after saying on stderr what went wrong if anything did."""
+    configure_logging(config.log_level)
+    try:
+        engine = Engine.open(config)
+        try:
+            _run(_serve(engine))
+        finally:
+            engine.close()
+    except CoterieError as error:
+        _say(f"coterie: {error}")
+        return 1
+    return 0
+
+
+@contextmanager
+def local_server(config: Config) -> Iterator[str]:
+    """A server in this process, reachable only by this user: gives the address of a Unix socket in a private folder.
+
+    It loads no model before a call needs one when `config.lazy_model` is set, and otherwise in the background.
+
+    Raises:
+        CoterieError: the data folder cannot be opened.
+    """
+    engine = Engine.open(config)
+    folder = Path(tempfile.mkdtemp(prefix="coterie-"))  # mode 0700
+    try:
+        thread = _LoopThread(engine, f"unix:{folder / 'socket'}")
+        try:
+            yield thread.start()
+        finally:
+            thread.stop()
+    finally:
+        shutil.rmtree(folder, ignore_errors=True)
+        engine.close()
+
+
+class _LoopThread:
+    """Runs a server on an event loop of its own."""
+
+    def __init__(self, engine: Engine, listen: str) -> None:
+        self._engine = engine
+        self._listen = listen
+        self._started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
+        self._thread = threading.Thread(target=self._run, name="coterie-server", daemon=True)
+
+    def start(self) -> str:
+        self._thread.start()
+        address, _, _ = self._started.result()
+        return address
+
+    def stop(self) -> None:
+        if self._started.exception() is None:
+            _, loop, stopping = self._started.result()
+            loop.call_soon_threadsafe(stopping.set)
+        self._thread.join()
+
+    def _run(self) -> None:
+        try:
+            _run(self._main())
+        except Exception as error:
+            if self._started.done():
+                raise
+            self._started.set_exception(error)
+
+    async def _main(self) -> None:
+        server = Server(self._engine)
+        stopping = asyncio.Event()
+        try:
+            address = await server.start(self._listen)
+            if self._engine.config.lazy_model:
+                await server.set_health(serving=True)
+            self._started.set_result((address, asyncio.get_running_loop(), stopping))
+            if not self._engine.config.lazy_model:
+                await self._warm_up(server)
+            await stopping.wait()
+        finally:
+            await server.stop(self._engine.config.shutdown_grace_s)
+
+    async def _warm_up(self, server: Server) -> None:
+        try:
+            await server.warm_up()
+        except CoterieError as error:
+            emit(_LOGGER, logging.ERROR, "not_serving", reason=error)
+
+
+async def _serve(engine: Engine) -> None:
+    config = engine.config
+    stopping = asyncio.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
+    server = Server(engine)
+    try:
+        address = await server.start(config.listen)
+        engine.store.announce(address)
+        _say(f"coterie is listening on {address} (data folder {config.data_dir})")
+        _warn_if_open(config.listen)
+        await _warm_up(server)
+        await stopping.wait()
+    finally:
+        emit(_LOGGER, logging.INFO, "stopping", grace_s=config.shutdown_grace_s)
+        await server.stop(config.shutdown_grace_s)
+
+
+async def _warm_up(server: Server) -> None:
+    """Load the model while calls are answered; one that drifts leaves the service up, to take exchanges in.
+
+    Raises:
+        CoterieError: the model can never be the one of this folder, so that there is nothing to wait for.
+    """
+    try:
+        await server.warm_up()
+    except UnavailableError as error:
+        emit(_LOGGER, logging.ERROR, "not_serving", reason=error)
+
+
+def _run(main: Coroutine[Any, Any, None]) -> None:
+    with asyncio.Runner(loop_factory=uvloop.new_event_loop) as runner:
+        runner.run(main)
+
+
+def _warn_if_open(listen: str) -> None:
+    host = listen.rpartition(":")[0].strip("[]")
+    if not listen.startswith("unix:") and host not in ("localhost", "::1") and not host.startswith("127."):
+        emit(_LOGGER, logging.WARNING, "open_to_the_network", listen=listen, reason="calls are not authenticated")
+
+
+def _say(line: str) -> None:
+    print(line, file=sys.stderr, flush=True)  # noqa: T201 - for the person at the terminal

@@ -1,0 +1,128 @@
+"""What callers send, checked against `LIMITS`; exchanges have their own check in `domain`."""
+
+from collections.abc import Sequence
+
+from coterie.domain import LIMITS, BenchmarkItem, InvalidError, SearchFilter, normalise, printable
+
+
+def check_name(value: str, field: str) -> None:
+    """An id or a name: 1 to `id_chars_max` printable characters.
+
+    Raises:
+        InvalidError: it is not.
+    """
+    if not value.strip():
+        raise InvalidError(f"{field} is missing", field=field, reason=f"missing_{field}")
+    if len(value) > LIMITS.id_chars_max:
+        raise InvalidError(
+            f"{field} has {len(value)} characters, the limit is {LIMITS.id_chars_max}", field=field, reason="too_long"
+        )
+    if printable(value) != value:
+        raise InvalidError(f"{field} holds a control character: remove it", field=field, reason="control_character")
+
+
+def check_text(value: str, field: str) -> None:
+    """A text to be embedded: not blank, up to `text_chars_max` characters.
+
+    Raises:
+        InvalidError: it is not.
+    """
+    if len(value) > LIMITS.text_chars_max:
+        raise InvalidError(
+            f"{field} has {len(value)} characters, the limit is {LIMITS.text_chars_max}", field=field, reason="too_long"
+        )
+    if not normalise(value):
+        raise InvalidError(f"{field} is blank: send a text", field=field, reason="blank_text")
+    if "\x00" in value:
+        raise InvalidError(f"{field} holds NUL: remove it", field=field, reason="control_character")
+
+
+def check_texts(texts: Sequence[str]) -> None:
+    """The texts of one match request.
+
+    Raises:
+        InvalidError: none, too many, or one that is out of its limits.
+    """
+    check_count(len(texts), LIMITS.match_texts_max, "texts")
+    for number, text in enumerate(texts):
+        check_text(text, f"texts[{number}]")
+
+
+def check_count(count: int, maximum: int, field: str) -> None:
+    """How many of something one request holds: 1 to `maximum`.
+
+    Raises:
+        InvalidError: none, or too many.
+    """
+    if not 1 <= count <= maximum:
+        raise InvalidError(f"{field} has {count} entries, send 1 to {maximum}", field=field, reason="bad_count")
+
+
+def check_reason(reason: str) -> None:
+    """Why a person decided as they did.
+
+    Raises:
+        InvalidError: blank or too long.
+    """
+    if not reason.strip():
+        raise InvalidError("reason is missing: say why", field="reason", reason="missing_reason")
+    if len(reason) > LIMITS.reason_chars_max:
+        raise InvalidError(
+            f"reason has {len(reason)} characters, the limit is {LIMITS.reason_chars_max}",
+            field="reason",
+            reason="too_long",
+        )
+
+
+def check_filter(search_filter: SearchFilter) -> None:
+    """Which exchanges may be hits.
+
+    Raises:
+        InvalidError: too many values, or an end before the beginning.
+    """
+    for field, count, maximum in (
+        ("filter.account_ids", len(search_filter.accounts), LIMITS.filter_values_max),
+        ("filter.models", len(search_filter.models), LIMITS.filter_values_max),
+        ("filter.attributes", len(search_filter.attributes), LIMITS.attributes_max),
+    ):
+        if count > maximum:
+            raise InvalidError(f"{field} has {count} entries, the limit is {maximum}", field=field, reason="too_many")
+    check_period(search_filter.since_us, search_filter.until_us)
+
+
+def check_period(since_us: int | None, until_us: int | None) -> None:
+    """A stretch of time, [since, until); None is open.
+
+    Raises:
+        InvalidError: it is empty.
+    """
+    if since_us is not None and until_us is not None and since_us >= until_us:
+        raise InvalidError("since must lie before until", field="since_us", reason="bad_time")
+
+
+def check_benchmark(name: str, items: Sequence[BenchmarkItem]) -> None:
+    """A benchmark to register.
+
+    Raises:
+        InvalidError: a bad name, none or too many items, or an item that is out of its limits or comes twice.
+    """
+    check_name(name, "name")
+    check_count(len(items), LIMITS.benchmark_items_max, "items")
+    seen: set[str] = set()
+    for number, item in enumerate(items):
+        field = f"items[{number}]"
+        check_name(item.item_id, f"{field}.item_id")
+        check_text(item.text, f"{field}.text")
+        if len(item.answer) > LIMITS.text_chars_max:
+            raise InvalidError(
+                f"{field}.answer has {len(item.answer)} characters, the limit is {LIMITS.text_chars_max}",
+                field=f"{field}.answer",
+                reason="too_long",
+            )
+        if item.item_id in seen:
+            raise InvalidError(
+                f"{field}.item_id {item.item_id!r} comes twice: ids are unique in a benchmark",
+                field=f"{field}.item_id",
+                reason="duplicate_item_id",
+            )
+        seen.add(item.item_id)

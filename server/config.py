@@ -1,0 +1,155 @@
+"""Every setting of the service, from file, environment and flags; nothing else reads the environment."""
+
+import difflib
+import os
+import re
+import tomllib
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from pathlib import Path
+from typing import Any
+
+from coterie.domain import InvalidError
+from coterie.server.schedule import parse_schedule
+
+_PREFIX = "COTERIE_"
+_OTHER_VARIABLES = frozenset({"COTERIE_CORPUS"})  # read by the Makefile, tests and benchmarks
+_LISTEN = re.compile(r"(unix:.+)|((\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5})")
+_LOG_LEVELS = ("debug", "info", "warning", "error")
+
+
+def _number(default: Any, low: float, high: float) -> Any:
+    return field(default=default, metadata={"low": low, "high": high})
+
+
+@dataclass(frozen=True, slots=True)
+class Config:
+    """Settings of one service; each name is also a key of the TOML file, `COTERIE_<NAME>` and a flag of `serve`."""
+
+    data_dir: Path = Path("coterie-data")
+    """Folder of the store and the index snapshots; made when it is missing."""
+    listen: str = "127.0.0.1:7431"
+    """Address to serve on: HOST:PORT (port 0 takes a free one) or unix:PATH."""
+    model: str = "all-MiniLM-L6-v2"
+    """Embedding model: a packaged name, any sentence-transformers name or path, or `hash` for tests."""
+    device: str = "auto"
+    """Where the model runs: auto, cpu, cuda, cuda:1, ..."""
+    lazy_model: bool = False
+    """Load the model at first use and embed only when a run or a search asks for it, instead of in the background."""
+    schedule: str = ""
+    """When to re-cluster unasked: an interval (30m, 6h, 1d) or a five-field cron expression in UTC; empty is never."""
+    window_days: float = _number(14.0, 0.01, 3650)
+    """Length of a run's window where the caller names no beginning, days."""
+    graph_k: int = _number(30, 2, 512)
+    """Neighbours kept for each text in the neighbour graph."""
+    recall_sample: int = _number(200, 0, 10_000)
+    """Texts on which a run measures its graph's recall; 0 leaves it out."""
+    embed_slice_texts: int = _number(2_048, 1, 65_536)
+    """Texts taken from the queue at a time."""
+    search_candidates_max: int = _number(50_000, 1, 10_000_000)
+    """A filter that leaves at most this many texts is applied inside the index, a wider one to its results."""
+    ingest_batches_in_flight_max: int = _number(8, 1, 256)
+    """Batches of one ingest stream that may wait for their commit."""
+    worker_threads: int = _number(16, 1, 256)
+    """Calls that are worked on at the same time."""
+    concurrent_rpcs_max: int = _number(256, 1, 65_536)
+    """Calls, streams included, that may be open at the same time; more are refused."""
+    connection_streams_max: int = _number(128, 1, 65_536)
+    """Calls that one connection may have open at the same time; more wait."""
+    snapshot_interval_s: float = _number(300.0, 1, 86_400)
+    """Time between index snapshots while vectors arrive, seconds."""
+    shutdown_grace_s: float = _number(10.0, 0, 3_600)
+    """Time that open calls get to end at shutdown, seconds."""
+    log_level: str = "info"
+    """Least severity that is logged: debug, info, warning or error."""
+
+    def __post_init__(self) -> None:
+        for item in fields(self):
+            low, high = item.metadata.get("low"), item.metadata.get("high")
+            value = getattr(self, item.name)
+            if low is not None and not low <= value <= high:
+                raise InvalidError(f"{item.name} is {value}, it must lie between {low} and {high}", field=item.name)
+        if not _LISTEN.fullmatch(self.listen):
+            raise InvalidError(f"listen is {self.listen!r}, it must be HOST:PORT or unix:PATH", field="listen")
+        if self.log_level not in _LOG_LEVELS:
+            raise InvalidError(
+                f"log_level is {self.log_level!r}, it must be one of {', '.join(_LOG_LEVELS)}", field="log_level"
+            )
+        if not self.model:
+            raise InvalidError("model is empty: name an embedding model", field="model")
+        parse_schedule(self.schedule)
+
+
+def load_config(
+    file: Path | None = None,
+    overrides: Mapping[str, Any] | None = None,
+    *,
+    environment: Mapping[str, str] | None = None,
+) -> Config:
+    """The settings of a TOML file, overridden by `COTERIE_*` variables, overridden by flags.
+
+    Args:
+        file: a flat TOML file of `Config`'s names; None for none.
+        overrides: flags by name; None values were not given.
+        environment: the variables to read, by default the process's.
+
+    Raises:
+        InvalidError: an unknown name, a bad value, or an unreadable file.
+    """
+    values: dict[str, Any] = {}
+    if file is not None:
+        for name, value in _read_toml(file).items():
+            values[name] = _converted(name, value, f"{file}: ")
+    variables = os.environ if environment is None else environment
+    for variable in sorted(variables):
+        if variable.startswith(_PREFIX) and variable not in _OTHER_VARIABLES:
+            name = variable.removeprefix(_PREFIX).lower()
+            values[name] = _converted(name, variables[variable], f"environment variable {variable}: ")
+    for name, value in (overrides or {}).items():
+        if value is not None:
+            values[name] = _converted(name, value, "")
+    return Config(**values)
+
+
+def _read_toml(file: Path) -> dict[str, Any]:
+    try:
+        return tomllib.loads(file.read_text(encoding="utf-8"))
+    except OSError as error:
+        raise InvalidError(f"cannot read the configuration {file}: {error.strerror}", field="config") from error
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise InvalidError(f"the configuration {file} is not TOML: {error}", field="config") from error
+
+
+def _converted(name: str, value: Any, source: str) -> Any:
+    kinds = {item.name: item.type for item in fields(Config)}
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, n=1)
+        hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(sorted(kinds))}"
+        raise InvalidError(f"{source}unknown setting {name!r}{hint}", field=name)
+    kind = kinds[name]
+    try:
+        return _as_kind(kind, value)
+    except (TypeError, ValueError) as error:
+        wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[kind]
+        raise InvalidError(f"{source}{name} is {value!r}, it must be {wanted}", field=name) from error
+
+
+def _as_kind(kind: Any, value: Any) -> Any:
+    if kind is bool:
+        words = {"true": True, "1": True, "yes": True, "false": False, "0": False, "no": False}
+        if isinstance(value, bool):
+            return value
+        if isinstance(value, str) and value.lower() in words:
+            return words[value.lower()]
+        raise ValueError(value)
+    if isinstance(value, bool):
+        raise TypeError(value)
+    if kind is Path:
+        if not value:
+            raise ValueError(value)
+        return Path(value).expanduser()
+    if kind is str and not isinstance(value, str):
+        raise TypeError(value)
+    if kind is int and isinstance(value, float):
+        raise TypeError(value)
+    return kind(value)

@@ -1,0 +1,324 @@
+"""The whole service in one process: store, model, indexes and detection behind one set of calls."""
+
+import threading
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future
+from typing import TYPE_CHECKING
+
+from coterie.domain import (
+    LIMITS,
+    AccountId,
+    AccountReport,
+    Benchmark,
+    BenchmarkItem,
+    BenchmarkMatch,
+    Erasure,
+    Exchange,
+    Finding,
+    FindingId,
+    IngestResult,
+    InvalidError,
+    NotFoundError,
+    Rejection,
+    Review,
+    ReviewState,
+    Run,
+    RunId,
+    SearchResult,
+    Standing,
+    Stats,
+    check_exchange,
+)
+from coterie.server.checks import check_benchmark, check_count, check_name, check_reason, check_texts
+from coterie.server.config import Config
+from coterie.server.embedding import Embedding, EmbedLoop, Progress
+from coterie.server.jobs import Runs, Scheduler
+from coterie.server.schedule import parse_schedule
+from coterie.server.search import Query, Searcher
+from coterie.server.signals import Signal
+from coterie.server.stages import Stages
+from coterie.store import Store, open_store
+
+# FAISS, torch and detection take seconds to import: they come in at first use, so that listing findings is quick.
+if TYPE_CHECKING:
+    from coterie.server.benchmarks import Benchmarks
+    from coterie.server.indexes import Indexes
+
+
+class Engine:
+    """What the gRPC services call; synchronous and thread-safe. Close it when done."""
+
+    def __init__(self, config: Config, store: Store) -> None:
+        self.config = config
+        self.store = store
+        self.changed = Signal()
+        """Told when a run moves, findings appear or a review is made."""
+        self._closing = threading.Event()
+        self._making = threading.RLock()
+        self._indexes: Indexes | None = None
+        self._benchmarks: Benchmarks | None = None
+        self._embedding = Embedding(store, config, self._follow)
+        self._loop = EmbedLoop(self._embedding, self._follow)
+        self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
+        self._runs = Runs(store, self._recluster, self.changed)
+        schedule = parse_schedule(config.schedule)
+        self._scheduler = Scheduler(schedule, self._runs) if schedule is not None else None
+
+    @classmethod
+    def open(cls, config: Config) -> "Engine":
+        """Open the data folder; with `lazy_model` the model waits for its first use, else `warm_up` loads it.
+
+        Raises:
+            ConflictError: another process has the folder open.
+            UnavailableError: the folder cannot be used.
+        """
+        store = open_store(config.data_dir)
+        try:
+            return cls(config, store)
+        except BaseException:
+            store.close()
+            raise
+
+    @property
+    def ready(self) -> bool:
+        """Whether the model is loaded and passed its self-test."""
+        return self._embedding.ready
+
+    def warm_up(self) -> None:
+        """Load and test the model, catch the indexes up, and begin to embed and to follow the schedule.
+
+        Raises:
+            ConflictError: the data folder belongs to another model.
+            UnavailableError: the model cannot be loaded, or fails its self-test.
+        """
+        self._embedding.encoder()
+        self._made_indexes()
+        self._loop.start()
+        if self._scheduler is not None:
+            self._scheduler.start()
+
+    def stop_jobs(self) -> None:
+        """Stop schedule and run, so that whoever watches them sees the end; everything else goes on."""
+        self._closing.set()
+        if self._scheduler is not None:
+            self._scheduler.close()
+        self._runs.close()
+
+    def close(self) -> None:
+        """Stop everything, write index snapshots and let the data folder go."""
+        self.stop_jobs()
+        self._loop.close()
+        try:
+            if self._indexes is not None:
+                self._indexes.follow()
+                self._indexes.save()
+        finally:
+            self.store.close()
+
+    # Exchanges
+
+    def ingest(self, exchanges: Sequence[Exchange]) -> "Future[IngestResult]":
+        """Store a batch; the future is done when it is durable.
+
+        Raises:
+            InvalidError: no exchange, or too many for one batch. Bad exchanges are rejections in the result.
+            OverloadedError: too much is waiting for the disk; nothing of the batch was stored.
+        """
+        check_count(len(exchanges), LIMITS.batch_exchanges_max, "exchanges")
+        places: list[int] = []
+        rejections: list[Rejection] = []
+        for place, exchange in enumerate(exchanges):
+            try:
+                check_exchange(exchange)
+                places.append(place)
+            except InvalidError as error:
+                rejections.append(
+                    Rejection(place, exchange.exchange_id[: LIMITS.id_chars_max], error.reason, str(error))
+                )
+        result: Future[IngestResult] = Future()
+        stored = self.store.submit([exchanges[place] for place in places])
+        stored.add_done_callback(lambda done: self._answer(result, done, places, rejections))
+        return result
+
+    def embed_pending(self, progress: Progress, cancelled: Callable[[], bool]) -> int:
+        """Embed what is waiting; returns how many texts.
+
+        Raises:
+            CancelledRunError: `cancelled` said so.
+        """
+        return self._embedding.embed_pending(progress, cancelled)
+
+    def search(self, query: Query) -> SearchResult:
+        """The nearest exchanges. With `lazy_model` what waits is embedded first.
+
+        Raises:
+            InvalidError, NotFoundError: see `Searcher.search`.
+        """
+        if self.config.lazy_model:
+            self._embedding.embed_pending(lambda _: None, self._closing.is_set)
+            self._made_indexes().follow()
+        return self._searcher.search(query)
+
+    # Runs
+
+    def start_run(self, since_us: int | None, until_us: int | None, trigger: str = "manual") -> Run:
+        """Begin a run; see `Runs.start`."""
+        return self._runs.start(since_us, until_us, trigger)
+
+    def run(self, run_id: str) -> Run:
+        """A run as it is now; "" is the newest. Raises NotFoundError."""
+        return self._runs.get(run_id)
+
+    def runs(self, limit: int, before: tuple[int, str] | None = None) -> list[Run]:
+        """Runs, newest first; see `Runs.page`."""
+        return self._runs.page(limit, before)
+
+    def cancel_run(self, run_id: str) -> Run:
+        """Ask a run to stop; see `Runs.cancel`."""
+        return self._runs.cancel(run_id)
+
+    # Findings
+
+    def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
+        """The findings of a run, by default the newest that is done, and its id; most severe first."""
+        return self.store.findings(run_id)
+
+    def finding(self, finding_id: FindingId) -> tuple[Finding, list[Review], list[Exchange]]:
+        """A finding, the decisions on it and its exemplars whole. Raises NotFoundError."""
+        finding = self.store.finding(finding_id)
+        return finding, self.store.reviews(finding_id), self.store.exchanges(finding.exemplars)
+
+    def review(self, finding_id: FindingId, decision: ReviewState, reason: str, reviewer: str) -> Finding:
+        """Record a decision; returns the finding as it is now.
+
+        Raises:
+            InvalidError: no reason, or one that is too long.
+            NotFoundError: no such finding.
+        """
+        check_reason(reason)
+        if reviewer:
+            check_name(reviewer, "reviewer")
+        finding = self.store.add_review(Review(finding_id, decision, reason, reviewer, _now_us()))
+        self.changed.notify()
+        return finding
+
+    def account(self, account_id: AccountId) -> AccountReport:
+        """Where an account stands in the newest run that is done. Raises NotFoundError."""
+        check_name(account_id, "account_id")
+        total = self.store.account_exchanges(account_id)
+        run_id, standing = self.store.standing(account_id)
+        if not total and standing is None:
+            raise NotFoundError(f"account {account_id} has no exchanges here")
+        if standing is None:
+            reason = "it has no exchange in the window of the newest run" if run_id else "no run is done yet"
+            return AccountReport(total, RunId(run_id), Standing(account_id, 0, reason=reason))
+        _, findings = self.store.findings(run_id)
+        held = tuple(finding for finding in findings if finding.finding_id in standing.findings)
+        return AccountReport(total, RunId(run_id), standing, held)
+
+    def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
+        """Findings that appeared or were reviewed, by event number, after `after`."""
+        return self.store.events(after, limit)
+
+    # Benchmarks
+
+    def register_benchmark(self, name: str, items: Sequence[BenchmarkItem]) -> Benchmark:
+        """Register a reference corpus.
+
+        Raises:
+            InvalidError: a name or an item out of its limits.
+            ConflictError: the name is taken by other items.
+        """
+        check_benchmark(name, items)
+        benchmark = self.store.register_benchmark(name, items, _now_us())
+        self._loop.wake()
+        return benchmark
+
+    def benchmarks(self) -> list[Benchmark]:
+        """Registered benchmarks, by name."""
+        return sorted(self.store.benchmarks(), key=lambda benchmark: benchmark.name)
+
+    def match_benchmarks(self, texts: Sequence[str]) -> list[list[BenchmarkMatch]]:
+        """For each text the items that it is, best first.
+
+        Raises:
+            InvalidError: no text, too many, or one out of its limits.
+        """
+        check_texts(texts)
+        return self._made_benchmarks().match(texts)
+
+    # Administration
+
+    def stats(self) -> Stats:
+        """What the service holds."""
+        return self.store.stats()
+
+    def erase_account(self, account_id: AccountId) -> Erasure:
+        """Remove an account and what only it sent, from store, findings and indexes. Raises NotFoundError."""
+        check_name(account_id, "account_id")
+        with self._runs.erasing():
+            erasure = self.store.erase_account(account_id, _now_us())
+        self._follow()
+        self.changed.notify()
+        return erasure
+
+    def audit(self, action: str, subject: str, actor: str) -> None:
+        """Record who read texts or changed something; `subject` is an id, never a text."""
+        self.store.audit(action, subject, actor, _now_us())
+
+    def _answer(
+        self,
+        result: "Future[IngestResult]",
+        stored: "Future[IngestResult]",
+        places: Sequence[int],
+        rejections: Sequence[Rejection],
+    ) -> None:
+        error = stored.exception()
+        if error is not None:
+            result.set_exception(error)
+            return
+        report = stored.result()
+        refused = [
+            Rejection(places[item.index], item.exchange_id, item.reason, item.message) for item in report.rejections
+        ]
+        everything = tuple(sorted([*rejections, *refused], key=lambda item: item.index))
+        result.set_result(IngestResult(report.stored, report.duplicates, everything, report.last_sequence))
+        if report.stored:
+            self._loop.wake()
+
+    def _recluster(self, run: Run, stages: Stages) -> tuple[Run, list[Finding], list[Standing]]:
+        from coterie.server.pipeline import Pipeline
+
+        pipeline = Pipeline(self.store, self._embedding, self._made_benchmarks(), self.config)
+        return pipeline.recluster(run, stages)
+
+    def _follow(self) -> None:
+        indexes = self._indexes
+        if indexes is not None:
+            indexes.follow()
+            indexes.save_when_due()
+
+    def _made_indexes(self) -> "Indexes":
+        with self._making:
+            if self._indexes is None:
+                from coterie.server.indexes import Indexes
+
+                model = self.store.model()
+                if model is None:
+                    encoder = self._embedding.encoder()
+                    model = (encoder.model_id, encoder.dim)
+                self._indexes = Indexes(self.store, *model, self.config.snapshot_interval_s)
+            return self._indexes
+
+    def _made_benchmarks(self) -> "Benchmarks":
+        with self._making:
+            if self._benchmarks is None:
+                from coterie.server.benchmarks import Benchmarks
+
+                self._benchmarks = Benchmarks(self.store, self._embedding)
+            return self._benchmarks
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

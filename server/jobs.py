@@ -1,0 +1,262 @@
+"""Runs, one at a time: started by hand or by the schedule, watched, cancelled, and never left unfinished."""
+
+import logging
+import secrets
+import threading
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from dataclasses import replace
+
+from coterie.domain import (
+    CancelledRunError,
+    ConflictError,
+    CoterieError,
+    Finding,
+    Run,
+    RunId,
+    RunState,
+    Standing,
+    UnavailableError,
+)
+from coterie.server.checks import check_period
+from coterie.server.errors import unexpected
+from coterie.server.logs import emit
+from coterie.server.schedule import Schedule
+from coterie.server.signals import Signal
+from coterie.server.stages import Stages
+from coterie.store import Store
+
+_LOGGER = logging.getLogger(__name__)
+_STOPPED = "the service stopped while this run was unfinished: start another"
+_REPORT_INTERVAL_S = 0.1
+_SAVE_INTERVAL_S = 1.0
+_SCHEDULE_LOOK_S_MAX = 30.0
+_PAGE = 100
+
+Recluster = Callable[[Run, Stages], tuple[Run, list[Finding], list[Standing]]]
+"""What a run does; `pipeline.Pipeline.recluster` in the service."""
+
+
+class Runs:
+    """Starts runs on a thread of their own and keeps their state."""
+
+    def __init__(self, store: Store, recluster: Recluster, changed: Signal) -> None:
+        """Take the store's runs over; `changed` is told when a run moves or ends."""
+        self._store = store
+        self._recluster = recluster
+        self._changed = changed
+        self._lock = threading.Lock()
+        self._current: Run | None = None
+        self._thread: threading.Thread | None = None
+        self._cancel = threading.Event()
+        self._finishing = threading.Lock()
+        self._void = ""
+        self._closing = False
+        self._reported_at = 0.0
+        self._saved_at = 0.0
+        self._fail_unfinished()
+
+    def start(self, since_us: int | None, until_us: int | None, trigger: str) -> Run:
+        """Accept a run of [since, until) and begin it; None is the default of `Pipeline`.
+
+        Raises:
+            InvalidError: since is not before until.
+            ConflictError: another run is unfinished, or there are no exchanges.
+            UnavailableError: the service is stopping.
+        """
+        check_period(since_us, until_us)
+        with self._lock:
+            if self._closing:
+                raise UnavailableError("the service is stopping: start the run when it is back")
+            if self._current is not None:
+                raise ConflictError(f"run {self._current.run_id} is at work: wait for it, or cancel it")
+            times = self._store.time_range()
+            if times is None:
+                raise ConflictError("there are no exchanges yet: ingest some, then start the run")
+            check_period(since_us, until_us if until_us is not None else times[1] + 1)
+            run = Run(
+                run_id=_new_run_id(),
+                state=RunState.PENDING,
+                created_us=_now_us(),
+                trigger=trigger,
+                # 0 means open, and no exchange is as old as 1970.
+                since_us=0 if since_us is None else max(1, since_us),
+                until_us=0 if until_us is None else max(1, until_us),
+            )
+            self._store.create_run(run)
+            self._current = run
+            self._void = ""
+            self._cancel = threading.Event()
+            self._thread = threading.Thread(target=self._work, args=(run,), name="coterie-run", daemon=True)
+            self._thread.start()
+        emit(_LOGGER, logging.INFO, "run_started", run=run.run_id, trigger=trigger)
+        return run
+
+    def get(self, run_id: str) -> Run:
+        """A run as it is now; "" is the newest.
+
+        Raises:
+            NotFoundError: no such run.
+        """
+        with self._lock:
+            current = self._current
+        if current is not None and run_id in ("", current.run_id):
+            return current
+        return self._store.run(run_id)
+
+    def page(self, limit: int, before: tuple[int, str] | None) -> list[Run]:
+        """Runs as they are now, newest first, after the one that `before` names by creation time and id."""
+        with self._lock:
+            current = self._current
+        runs = self._store.runs(limit=limit, before=before)
+        return [current if current is not None and run.run_id == current.run_id else run for run in runs]
+
+    def cancel(self, run_id: str) -> Run:
+        """Ask a run to stop; one that is finished stays as it is.
+
+        Raises:
+            NotFoundError: no such run.
+        """
+        with self._lock:
+            if self._current is not None and self._current.run_id == run_id:
+                self._cancel.set()
+                return self._current
+        return self._store.run(run_id)
+
+    @contextmanager
+    def erasing(self) -> Iterator[None]:
+        """While the context is open no run finishes; one at work has seen what is being erased, so it fails."""
+        with self._finishing:
+            with self._lock:
+                if self._current is not None:
+                    self._void = "an account was erased while this run was at work: start another"
+                    self._cancel.set()
+            yield
+
+    def close(self) -> None:
+        """Refuse new runs, stop the one at work and wait until it is recorded as failed."""
+        with self._lock:
+            self._closing = True
+            self._cancel.set()
+            thread = self._thread
+        if thread is not None:
+            thread.join()
+
+    def last_scheduled_us(self) -> int | None:
+        """When the schedule last started a run, microseconds since the epoch; None if it never did."""
+        before = None
+        while runs := self._store.runs(limit=_PAGE, before=before):
+            for run in runs:
+                if run.trigger == "schedule":
+                    return run.created_us
+            before = (runs[-1].created_us, runs[-1].run_id)
+        return None
+
+    def _fail_unfinished(self) -> None:
+        # One run at a time: only the newest can have been cut off.
+        for run in self._store.runs(limit=1):
+            if not run.state.finished:
+                failed = replace(run, state=RunState.FAILED, error=_STOPPED, finished_us=_now_us())
+                self._store.update_run(failed)
+                emit(_LOGGER, logging.WARNING, "run_cut_off", run=run.run_id)
+
+    def _work(self, run: Run) -> None:
+        run = replace(run, state=RunState.RUNNING, started_us=_now_us())
+        self._set(run, save=True)
+        stages = Stages(self._report, self._cancel.is_set)
+        try:
+            done, findings, standings = self._recluster(run, stages)
+            run = self._finish(done, findings, standings)
+        except CancelledRunError:
+            reason = self._void or (_STOPPED if self._closing else "")
+            run = self._ended(RunState.FAILED if reason else RunState.CANCELLED, reason)
+        except CoterieError as error:
+            run = self._ended(RunState.FAILED, str(error))
+        except Exception as error:  # noqa: BLE001 - a run must end in a state, whatever happened in it
+            run = self._ended(RunState.FAILED, str(unexpected(error, "run")))
+        finally:
+            with self._lock:
+                self._current = None
+            self._changed.notify()
+        emit(_LOGGER, logging.INFO, "run_ended", run=run.run_id, state=run.state.value, error=run.error)
+
+    def _finish(self, run: Run, findings: list[Finding], standings: list[Standing]) -> Run:
+        done = replace(run, state=RunState.DONE, finished_us=_now_us(), stage="", progress=1.0)
+        with self._finishing:
+            if self._void:
+                raise CancelledRunError(self._void)
+            self._store.finish_run(done, findings, standings)
+        return done
+
+    def _ended(self, state: RunState, error: str) -> Run:
+        with self._lock:
+            assert self._current is not None
+            run = replace(self._current, state=state, error=error, finished_us=_now_us())
+        self._store.update_run(run)
+        return run
+
+    def _report(self, stage: str, share: float) -> None:
+        with self._lock:
+            assert self._current is not None
+            run = replace(self._current, stage=stage, progress=share)
+            moved = stage != self._current.stage
+        self._set(run, save=moved)
+
+    def _set(self, run: Run, *, save: bool) -> None:
+        now = time.monotonic()
+        with self._lock:
+            self._current = run
+        if save or now - self._saved_at >= _SAVE_INTERVAL_S:
+            self._saved_at = now
+            self._store.update_run(run)
+        if save or now - self._reported_at >= _REPORT_INTERVAL_S:
+            self._reported_at = now
+            self._changed.notify()
+
+
+class Scheduler:
+    """Starts a run whenever one is due. What is due follows from the last scheduled run, so a restart forgets none."""
+
+    def __init__(self, schedule: Schedule, runs: Runs) -> None:
+        self._schedule = schedule
+        self._runs = runs
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._work, name="coterie-schedule", daemon=True)
+
+    def start(self) -> None:
+        """Begin."""
+        self._thread.start()
+
+    def close(self) -> None:
+        """Stop; a run that it started goes on."""
+        self._stopping.set()
+        if self._thread.ident is not None:
+            self._thread.join()
+
+    def _work(self) -> None:
+        last_us = self._runs.last_scheduled_us() or _now_us()
+        while True:
+            due_us = self._schedule.next_after(last_us)
+            # Short looks, because the clock may be set meanwhile.
+            while (wait_s := (due_us - _now_us()) / 1e6) > 0:
+                if self._stopping.wait(min(wait_s, _SCHEDULE_LOOK_S_MAX)):
+                    return
+            if self._stopping.is_set():
+                return
+            last_us = _now_us()
+            self._start()
+
+    def _start(self) -> None:
+        try:
+            self._runs.start(None, None, "schedule")
+        except CoterieError as error:
+            emit(_LOGGER, logging.WARNING, "scheduled_run_skipped", reason=error)
+
+
+def _new_run_id() -> RunId:
+    return RunId(time.strftime("%Y%m%dT%H%M%S-", time.gmtime()) + secrets.token_hex(3))
+
+
+def _now_us() -> int:
+    return time.time_ns() // 1_000

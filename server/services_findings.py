@@ -1,0 +1,105 @@
+"""What runs report and analysts review."""
+
+from collections.abc import AsyncIterator
+
+from coterie.client import wire
+from coterie.domain import AccountId, Finding, FindingId, InvalidError
+from coterie.server.paging import bad_token, page_key, page_size, page_token
+from coterie.server.services import Context, Desk
+from coterie.v1 import finding_service_pb2, finding_service_pb2_grpc, types_pb2
+
+_EVENTS_AT_ONCE = 100
+
+
+class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
+    """Findings, decisions on them, and where accounts stand."""
+
+    def __init__(self, desk: Desk) -> None:
+        self._desk = desk
+
+    async def ListFindings(
+        self, request: finding_service_pb2.ListFindingsRequest, context: Context
+    ) -> finding_service_pb2.ListFindingsResponse:
+        """The findings of a run; every page of a listing is of the run that the first was of."""
+        size = page_size(request.page)
+        key = page_key(request.page, "findings", [str, str])
+        if key is not None and request.run_id not in ("", key[0]):
+            raise bad_token()
+        run_id = request.run_id if key is None else str(key[0])
+        run_id, findings = await self._desk.call(self._desk.engine.findings, run_id)
+        if key is not None:
+            findings = _after(findings, str(key[1]))
+        wanted = _wanted(findings, request)
+        page = wanted[:size]
+        token = page_token("findings", [run_id, page[-1].finding_id]) if len(wanted) > size else ""
+        return finding_service_pb2.ListFindingsResponse(
+            run_id=run_id,
+            findings=[wire.finding_to_wire(finding) for finding in page],
+            page=types_pb2.PageResponse(next_page_token=token),
+        )
+
+    async def GetFinding(
+        self, request: finding_service_pb2.GetFindingRequest, context: Context
+    ) -> finding_service_pb2.GetFindingResponse:
+        """One finding as the newest run that holds it reports it, with its exemplars whole."""
+        await self._desk.audit(context, "read_finding", request.finding_id)
+        finding, reviews, exemplars = await self._desk.call(self._desk.engine.finding, FindingId(request.finding_id))
+        return finding_service_pb2.GetFindingResponse(
+            finding=wire.finding_to_wire(finding),
+            reviews=[wire.review_to_wire(review) for review in reviews],
+            exemplars=[wire.exchange_to_wire(exchange) for exchange in exemplars],
+        )
+
+    async def WatchFindings(
+        self, request: finding_service_pb2.WatchFindingsRequest, context: Context
+    ) -> AsyncIterator[finding_service_pb2.WatchFindingsResponse]:
+        """Findings as runs finish and reviews are made; it ends when the server stops."""
+        if request.after_event < 0:
+            raise InvalidError("after_event is negative: send the last event you saw, or 0", field="after_event")
+        engine = self._desk.engine
+        with engine.changed.event() as changed:
+            after = request.after_event or await self._desk.call(engine.store.last_event)
+            while not self._desk.stopping.is_set():
+                events = await self._desk.call(engine.events, after, _EVENTS_AT_ONCE)
+                for after, finding in events:
+                    yield finding_service_pb2.WatchFindingsResponse(event=after, finding=wire.finding_to_wire(finding))
+                if not events:
+                    await changed.wait()
+                    changed.clear()
+
+    async def ReviewFinding(
+        self, request: finding_service_pb2.ReviewFindingRequest, context: Context
+    ) -> finding_service_pb2.ReviewFindingResponse:
+        """Records a person's decision."""
+        decision = wire.enum_from_wire(wire.REVIEW_STATES, request.decision, "decision")
+        await self._desk.audit(context, "review_finding", request.finding_id)
+        finding = await self._desk.call(
+            self._desk.engine.review, FindingId(request.finding_id), decision, request.reason, request.reviewer
+        )
+        return finding_service_pb2.ReviewFindingResponse(finding=wire.finding_to_wire(finding))
+
+    async def GetAccount(
+        self, request: finding_service_pb2.GetAccountRequest, context: Context
+    ) -> finding_service_pb2.GetAccountResponse:
+        """Whether an account is in anything, and if not, how near it was."""
+        report = await self._desk.call(self._desk.engine.account, AccountId(request.account_id))
+        return wire.account_report_to_wire(report)
+
+
+def _after(findings: list[Finding], finding_id: str) -> list[Finding]:
+    for place, finding in enumerate(findings):
+        if finding.finding_id == finding_id:
+            return findings[place + 1 :]
+    raise bad_token()
+
+
+def _wanted(findings: list[Finding], request: finding_service_pb2.ListFindingsRequest) -> list[Finding]:
+    kind = wire.enum_filter_from_wire(wire.KINDS, request.kind, "kind")
+    review = wire.enum_filter_from_wire(wire.REVIEW_STATES, request.review, "review")
+    return [
+        finding
+        for finding in findings
+        if (kind is None or finding.kind is kind)
+        and (review is None or finding.review is review)
+        and (not request.account_id or any(item.account_id == request.account_id for item in finding.accounts))
+    ]

@@ -1,0 +1,134 @@
+"""From the rows of a window to what detection is handed: texts, vectors and graphs of each view of the prompts."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coterie.detection import stripped_texts
+from coterie.domain import BenchmarkView, Finding, NeighbourGraph, View, Window, WindowRows, normalise, text_digest
+from coterie.index import graph_recall, neighbour_graph
+from coterie.server.benchmarks import Benchmarks
+from coterie.server.config import Config
+from coterie.server.embedding import Embedding
+from coterie.server.stages import Stages
+from coterie.store import Store
+
+_VIEW_TEXTS_AT_ONCE = 4_096
+_BENCHMARK_QUERIES_AT_ONCE = 8_192
+
+
+class WindowBuilder:
+    """Makes the vectors and the graph of each view."""
+
+    def __init__(self, store: Store, embedding: Embedding, benchmarks: Benchmarks, config: Config) -> None:
+        self._store = store
+        self._embedding = embedding
+        self._benchmarks = benchmarks
+        self._config = config
+
+    def build(self, rows: WindowRows, earlier: Sequence[Finding], stages: Stages) -> Window:
+        """Everything detection is allowed to know about these rows.
+
+        Raises:
+            CancelledRunError: between two batches.
+        """
+        stages.enter("views")
+        text_ids, row_text = np.unique(rows.prompt, return_inverse=True)
+        text = row_text.astype(np.int32)
+        vectors = self._embedding.vectors(text_ids, stages.cancelled)
+        texts = self._store.texts(text_ids)
+        stages.progress(0.2)
+        stripped = self._stripped(texts, text, rows, vectors, stages)
+        stages.enter("graph")
+        views = {"raw": View("raw", vectors, self._graph(vectors, stages, 0.0, 0.5), text)}
+        if stripped is not None:
+            stripped_vectors, stripped_text = stripped
+            graph = self._graph(stripped_vectors, stages, 0.5, 1.0)
+            views["stripped"] = View("stripped", stripped_vectors, graph, stripped_text)
+        self._measure(rows, views, stages)
+        stages.enter("benchmarks")
+        return Window(
+            rows=rows,
+            text_ids=text_ids,
+            texts=tuple(texts),
+            views=views,
+            benchmarks=self._benchmark_views(vectors, stages),
+            earlier=tuple(earlier),
+        )
+
+    def _stripped(
+        self,
+        texts: Sequence[str],
+        text: NDArray[np.int32],
+        rows: WindowRows,
+        raw_vectors: NDArray[np.float32],
+        stages: Stages,
+    ) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
+        """Vectors of the distinct stripped texts, and each exchange's row in them; None when nothing is left."""
+        kept = [normalise(stripped) for stripped in stripped_texts(texts, text, rows.account)]
+        stages.progress(0.4)
+        numbers: dict[str, int] = {}
+        row_of_text = [numbers.setdefault(stripped, len(numbers)) if stripped else -1 for stripped in kept]
+        if not numbers:
+            return None
+        known = {text_digest(normalise(raw)): row for row, raw in enumerate(texts)}
+        vectors = self._derived(list(numbers), known, raw_vectors, stages)
+        return vectors, np.array(row_of_text, dtype=np.int32)[text]
+
+    def _derived(
+        self,
+        texts: Sequence[str],
+        known: dict[bytes, int],
+        raw_vectors: NDArray[np.float32],
+        stages: Stages,
+    ) -> NDArray[np.float32]:
+        """Vectors of derived texts: the raw text's where it is unchanged, else from the cache, else from the model."""
+        model_id = self._embedding.encoder().model_id
+        vectors = np.empty((len(texts), raw_vectors.shape[1]), dtype=np.float32)
+        digests = [text_digest(text) for text in texts]
+        for row, digest in enumerate(digests):
+            if digest in known:
+                vectors[row] = raw_vectors[known[digest]]
+        changed = [row for row, digest in enumerate(digests) if digest not in known]
+        for first in range(0, len(changed), _VIEW_TEXTS_AT_ONCE):
+            some = changed[first : first + _VIEW_TEXTS_AT_ONCE]
+            found = self._store.view_vectors(model_id, [digests[row] for row in some])
+            missing = [row for row in some if digests[row] not in found]
+            if missing:
+                made = self._embedding.encode_bulk([texts[row] for row in missing], lambda _: None, stages.cancelled)
+                self._store.put_view_vectors(model_id, [digests[row] for row in missing], made)
+                vectors[missing] = made
+            for row in some:
+                if digests[row] in found:
+                    vectors[row] = found[digests[row]]
+            stages.progress(0.4 + 0.6 * (first + len(some)) / len(changed))
+        stages.measures["stripped_texts_changed"] = len(changed)
+        return vectors
+
+    def _graph(self, vectors: NDArray[np.float32], stages: Stages, low: float, high: float) -> NeighbourGraph:
+        k = max(1, min(self._config.graph_k, len(vectors) - 1))
+        return neighbour_graph(vectors, k, progress=stages.part(low, high), cancelled=stages.cancelled)
+
+    def _measure(self, rows: WindowRows, views: dict[str, View], stages: Stages) -> None:
+        stages.measures["exchanges"] = rows.size
+        stages.measures["accounts"] = len(rows.account_ids)
+        for name, view in views.items():
+            stages.measures[f"{name}_texts"] = len(view.vectors)
+            if self._config.recall_sample:
+                recall = graph_recall(view.graph, view.vectors, sample=self._config.recall_sample)
+                stages.measures[f"{name}_graph_recall"] = recall
+
+    def _benchmark_views(self, vectors: NDArray[np.float32], stages: Stages) -> tuple[BenchmarkView, ...]:
+        views = []
+        names = self._benchmarks.names()
+        for number, name in enumerate(names):
+            reference = self._benchmarks.reference(name, stages.cancelled)
+            parts = [
+                reference.nearest(vectors[first : first + _BENCHMARK_QUERIES_AT_ONCE])
+                for first in range(0, len(vectors), _BENCHMARK_QUERIES_AT_ONCE)
+            ]
+            nearest, similarity = (np.concatenate(columns) for columns in zip(*parts, strict=True))
+            views.append(BenchmarkView(name, reference.texts, nearest, similarity))
+            stages.follow("benchmarks", (number + 1) / len(names))
+        return tuple(views)
