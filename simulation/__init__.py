@@ -1,6 +1,19 @@
 """Composes multi-account traffic with ground truth (`simulate`) and scores findings against it (`evaluate`)."""
 
 from coterie.simulation.compose import Traffic, simulate, write_traffic
-from coterie.simulation.config import EVASIONS, Config
+from coterie.simulation.config import EVASIONS, Config, Mix, Split
+from coterie.simulation.evaluate import CampaignScore, ClassScore, Scores, evaluate
 
-__all__ = ["EVASIONS", "Config", "Traffic", "simulate", "write_traffic"]
+__all__ = [
+    "EVASIONS",
+    "CampaignScore",
+    "ClassScore",
+    "Config",
+    "Mix",
+    "Scores",
+    "Split",
+    "Traffic",
+    "evaluate",
+    "simulate",
+    "write_traffic",
+]

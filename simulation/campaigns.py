@@ -9,6 +9,7 @@ from coterie.simulation import phrases
 from coterie.simulation.clock import Span, active_part, batch_times, draw_zone, human_times, machine_times
 from coterie.simulation.library import Item, Source
 from coterie.simulation.people import Actor, Ask, World, draw_volume, person
+from coterie.simulation.rewording import has_options, paraphrase, rotate_options
 
 KINDS = (
     "benchmark",
@@ -22,7 +23,7 @@ KINDS = (
 _COVERS = {"cover50": 0.5, "cover80": 0.8, "cover95": 0.95}
 _MEMBERS_MIN = 3
 _WORK_MIN = 8
-_OPTION = re.compile(r"^([A-E])[.)] (.+)$", re.MULTILINE)
+_CODE = re.compile(r"\b(function|def|program|query|script)\b")
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,6 +43,11 @@ class Plan:
     work: int
     cover: float
 
+    @property
+    def truth_kind(self) -> str:
+        """What the truth file calls it: the kind of list, and how it hides if it does."""
+        return self.kind if self.evasion == "none" else f"{self.kind}/{self.evasion}"
+
 
 def plan_campaigns(world: World, rng: Random) -> list[Plan]:
     """The configured number of campaigns with their kinds, ways of hiding, sizes and volumes."""
@@ -57,12 +63,14 @@ def plan_campaigns(world: World, rng: Random) -> list[Plan]:
         kind, evasion = kinds[number], evasions[number]
         if evasion == "language" and _parallel_sources(world):
             kind = "multilingual"
+        elif evasion in ("rotate", "port") and world.library.group("A"):
+            kind = "benchmark"
         work = draw_volume(rng, 36, 0.35, least=18, most=100)
         work = {"slow": max(_WORK_MIN, 2 * config.days), "fast": 26 * config.days}.get(evasion, work)
         plans.append(
             Plan(
                 name=f"campaign-{number + 1:02d}-{kind}-{evasion}",
-                kind=f"{kind}/{evasion}",
+                kind=kind,
                 evasion=evasion,
                 size=sizes[number],
                 work=max(_MEMBERS_MIN, round(work * config.rate)),
@@ -81,7 +89,7 @@ def campaign(world: World, rng: Random, plan: Plan) -> list[Actor]:
     actors = []
     for number, items in enumerate(slices):
         span = active_part(rng, world.span, 1, 3) if plan.evasion == "churn" else world.span
-        disguise = _disguise(rng, plan.evasion, number)
+        disguise = _disguise(rng, plan.evasion, number, translated=plan.kind == "multilingual")
         times = rhythm(rng, span, len(items))
         asks = [
             disguise(rng, Ask(time_us, item.text, item.response)) for time_us, item in zip(times, items, strict=True)
@@ -89,7 +97,7 @@ def campaign(world: World, rng: Random, plan: Plan) -> list[Actor]:
         cover = round(len(items) * plan.cover / (1 - plan.cover))
         if cover:
             asks += person(world, rng, count=cover, span=span)
-        actors.append(Actor(plan.name, plan.kind, asks))
+        actors.append(Actor(plan.name, plan.truth_kind, asks))
     return actors
 
 
@@ -146,10 +154,9 @@ def _parallel_sources(world: World) -> list[Source]:
 
 def _slices(world: World, rng: Random, plan: Plan, shares: list[int]) -> list[list[Item]]:
     """Disjoint slices of one work list, one an account."""
-    kind = plan.kind.split("/")[0]
     needed = sum(shares)
     extra = 2.5 if plan.evasion == "partial" else 1.0
-    items = _work_list(world, rng, kind, round(needed * extra))
+    items = _work_list(world, rng, plan.kind, round(needed * extra), plan.evasion)
     if plan.evasion == "language":
         return _slices_by_language(rng, items, shares)
     if plan.evasion == "contiguous":
@@ -167,7 +174,7 @@ def _slices(world: World, rng: Random, plan: Plan, shares: list[int]) -> list[li
     return [part for part in slices if part]
 
 
-def _work_list(world: World, rng: Random, kind: str, needed: int) -> list[Item]:
+def _work_list(world: World, rng: Random, kind: str, needed: int, evasion: str) -> list[Item]:
     library = world.library
     if kind == "unknown_benchmark":
         return _task_mix(world, rng, needed)
@@ -184,11 +191,20 @@ def _work_list(world: World, rng: Random, kind: str, needed: int) -> list[Item]:
         return _blend(world, rng, "F", needed, lambda source: source in parallel)
     if kind == "rephrased_benchmark":
         return _blend(world, rng, "F", needed, lambda source: source not in parallel)
-    source = library.pick(rng, "A", needed)
+    source = library.pick(rng, "A", needed, lambda found: _suits(found, evasion)) or library.pick(rng, "A", needed)
     assert source is not None, "a kind is planned only when its group is there"
     frame = rng.choice(phrases.BENCHMARK_FRAMES)
     found = library.deal(rng, source, min(needed, len(source.items)))
     return [replace(item, text=frame.replace("{}", item.text)) for item in found]
+
+
+def _suits(source: Source, evasion: str) -> bool:
+    """Whether the evasion can do anything to the texts of a source: options to rotate, code to port."""
+    tests = {"rotate": has_options, "port": lambda text: bool(_CODE.search(text))}
+    if evasion not in tests:
+        return True
+    sample = source.items[:: max(1, len(source.items) // 40)]
+    return sum(map(tests[evasion], (item.text for item in sample))) * 2 > len(sample)
 
 
 def _blend(world: World, rng: Random, letters: str, needed: int, wanted: Callable[[Source], bool]) -> list[Item]:
@@ -264,7 +280,7 @@ def _rhythm(rng: Random, plan: Plan) -> Callable[[Random, Span, int], list[int]]
     )
 
 
-def _disguise(rng: Random, evasion: str, number: int) -> Callable[[Random, Ask], Ask]:
+def _disguise(rng: Random, evasion: str, number: int, *, translated: bool) -> Callable[[Random, Ask], Ask]:
     """What one account does to every prompt."""
     if evasion == "persona":
         # A persona an account, so that everything it asks resembles itself more than the list.
@@ -272,8 +288,10 @@ def _disguise(rng: Random, evasion: str, number: int) -> Callable[[Random, Ask],
         if rng.random() < 0.3:
             return lambda _, ask: replace(ask, system=persona)
         return lambda _, ask: replace(ask, prompt=f"{persona}\n\n{ask.prompt}")
-    if evasion == "language":
-        return lambda _, ask: ask
+    if evasion == "language" and not translated:
+        # Without translations to deal out, at least the answers are in another language for each account.
+        request = phrases.LANGUAGE_REQUESTS[number % len(phrases.LANGUAGE_REQUESTS)]
+        return lambda _, ask: replace(ask, prompt=f"{ask.prompt}\n{request}")
     if evasion == "paraphrase":
         return lambda draw, ask: replace(ask, prompt=paraphrase(draw, ask.prompt))
     if evasion == "padding":
@@ -291,35 +309,3 @@ def _pad(rng: Random, ask: Ask) -> Ask:
     after = " ".join(rng.sample(phrases.PADDING, rng.randint(0, 2)))
     system = rng.choice(phrases.PERSONAS) if rng.random() < 0.5 else ""
     return replace(ask, prompt=f"{before}\n{ask.prompt}\n{after}".strip(), system=system)
-
-
-_NUMBER = re.compile(r"(?<![\w.,])([2-9]|[1-9]\d)(?![\w.,]*\d)")
-_SWAPS = (
-    ("how many", "what number of"), ("how much", "what amount of"), ("write a", "produce a"), ("what is", "tell me"),
-    ("find the", "determine the"), ("which of the following", "which one of these"), ("explain", "describe"),
-    ("create", "come up with"), ("each", "every"), ("total", "sum"), ("list", "name"), ("buys", "purchases"),
-    ("using", "with"), ("there are", "you have"), ("does", "would"), ("must", "has to"),
-)  # fmt: skip
-
-
-def paraphrase(rng: Random, text: str) -> str:
-    """The text in slightly other words: another opening, swapped phrases, changed small numbers."""
-    for old, new in _SWAPS:
-        if rng.random() < 0.7:
-            text = re.sub(rf"\b{old}\b", new, text, flags=re.IGNORECASE)
-    if rng.random() < 0.5:
-        text = _NUMBER.sub(lambda found: str(max(2, int(found.group()) + rng.randint(-1, 3))), text)
-    return rng.choice(phrases.PARAPHRASE_OPENINGS) + text
-
-
-def rotate_options(rng: Random, text: str) -> str:
-    """The text with its lettered options in another order; unchanged when it has none."""
-    found = list(_OPTION.finditer(text))
-    if len(found) < 2:
-        return text
-    bodies = [match.group(2) for match in found]
-    shift = rng.randrange(1, len(bodies))
-    bodies = bodies[shift:] + bodies[:shift]
-    for match, body in reversed(list(zip(found, bodies, strict=True))):
-        text = f"{text[: match.start(2)]}{body}{text[match.end(2) :]}"
-    return text

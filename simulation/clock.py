@@ -62,7 +62,8 @@ def batch_times(rng: Random, span: Span, count: int, *, gap_s: float = 6.0, runs
     """`count` sorted times in a few runs of requests seconds apart: a script that somebody starts."""
     times: list[int] = []
     starts = sorted(span.start_us + int(rng.random() * span.days * DAY_US) for _ in range(max(1, runs)))
-    for number, time_us in enumerate(starts):
+    for number, start_us in enumerate(starts):
+        time_us = start_us
         for _ in range(count // len(starts) + (number < count % len(starts))):
             times.append(span.hold(time_us))
             time_us += int(rng.expovariate(1 / gap_s) * _SECOND_US) + 200_000

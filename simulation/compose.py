@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from random import Random
 
-from coterie.domain import AccountId, Exchange, ExchangeId, exchange_to_json
+from coterie.domain import AccountId, Exchange, ExchangeId, InvalidError, exchange_to_json
 from coterie.simulation import phrases
 from coterie.simulation.builtin import builtin_sources
 from coterie.simulation.campaigns import campaign, plan_campaigns
@@ -52,11 +52,11 @@ def simulate(config: Config, progress: Callable[[str, float], None] | None = Non
     tell("reading text", 0.0)
     world = World(_library(config), config, Span(START_US, config.days))
     tell("composing campaigns", 0.4)
-    # Two streams: the innocents draw the same whatever the campaigns do.
     rng = Random(f"{config.seed}/campaigns")
     actors = [actor for plan in plan_campaigns(world, rng) for actor in campaign(world, rng, plan)]
     tell("composing innocents", 0.6)
-    actors += innocents(world, Random(f"{config.seed}/innocents"), config.innocent_count)
+    count = max(1, round((config.accounts - len(actors)) * config.background))
+    actors += innocents(world, Random(f"{config.seed}/innocents"), count)
     tell("writing exchanges", 0.8)
     traffic = _compose(config, world, actors)
     tell("done", 1.0)
@@ -64,7 +64,20 @@ def simulate(config: Config, progress: Callable[[str, float], None] | None = Non
 
 
 def write_traffic(traffic: Traffic, out: Path) -> None:
-    """Write `events.jsonl` and `truth.json` into the folder `out`, which is made when it is missing."""
+    """Write `events.jsonl` and `truth.json` into the folder `out`, which is made when it is missing.
+
+    Raises:
+        InvalidError: the folder or a file in it cannot be written.
+    """
+    try:
+        _write(traffic, out)
+    except OSError as error:
+        raise InvalidError(
+            f"{out} cannot be written ({error.strerror}): name another folder", field="out", reason="bad_out"
+        ) from error
+
+
+def _write(traffic: Traffic, out: Path) -> None:
     out.mkdir(parents=True, exist_ok=True)
     with (out / "events.jsonl").open("w", encoding="utf-8", newline="\n") as lines:
         for exchange in traffic.events:

@@ -123,11 +123,6 @@ class Config:
         count = max(round(share), self.campaign_count * _MEMBERS_MIN)
         return min(count, self.campaign_count * max(40, self.accounts // 10))
 
-    @property
-    def innocent_count(self) -> int:
-        """How many accounts belong to no campaign."""
-        return max(1, round((self.accounts - self.guilty_count) * self.background))
-
 
 def _check(holds: bool, name: str, message: str) -> None:
     if not holds:

@@ -12,19 +12,9 @@ from functools import cached_property
 from random import Random
 
 from coterie.domain import InvalidError, normalise
+from coterie.simulation.wordbanks import STOPWORDS
 
 _WORD = re.compile(r"[^\W\d_]{4,24}")
-_STOPWORDS = frozenset(
-    """about above after again also another anyone anything around because been before being best better between
-    both called came come could definition describe different difference does doing done down during each easy
-    else enough ever every explain find first following four from full gets give given goes going good great have
-    having help here high himself home into just keep kind know known large last less like list little live long
-    look made main make many mean meaning means might more most much must name names need never normal number
-    often only other people place possible problem question really right said same second should show since small
-    some someone something start still such take tell than that their them then there these they thing things
-    this those three time times today under until used uses using very want wants well were what when where
-    whether which while will with without work working would write wrong year years your yourself""".split()
-)
 _RELATED_MAX = 4
 
 
@@ -107,7 +97,7 @@ class Topics:
         self._words = [tuple(sorted(set(_WORD.findall(item.text.lower())))) for item in items]
         counts = Counter(word for words in self._words for word in words)
         df_min, df_max = 6, max(30, len(items) // 250)
-        self._kept = {word for word, count in counts.items() if df_min <= count <= df_max and word not in _STOPWORDS}
+        self._kept = {word for word, count in counts.items() if df_min <= count <= df_max and word not in STOPWORDS}
         self._rows: dict[str, list[int]] = defaultdict(list)
         for row, words in enumerate(self._words):
             for word in words:

@@ -1,3 +1,4 @@
+# ruff: noqa: E501 (a phrase stays on its line)
 """Phrases that accounts wrap round their texts, whatever the texts are: templates, personas, small talk, replies."""
 
 APP_TEMPLATES = (

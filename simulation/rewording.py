@@ -1,0 +1,43 @@
+"""Ways to say the same in other words."""
+
+import re
+from random import Random
+
+from coterie.simulation import phrases
+
+_OPTION = re.compile(r"^([A-E])[.)] (.+)$", re.MULTILINE)
+_NUMBER = re.compile(r"(?<![\w.,])([2-9]|[1-9]\d)(?![\w.,]*\d)")
+_SWAPS = (
+    ("how many", "what number of"), ("how much", "what amount of"), ("write a", "produce a"), ("what is", "tell me"),
+    ("find the", "determine the"), ("which of the following", "which one of these"), ("explain", "describe"),
+    ("create", "come up with"), ("each", "every"), ("total", "sum"), ("list", "name"), ("buys", "purchases"),
+    ("using", "with"), ("there are", "you have"), ("does", "would"), ("must", "has to"),
+)  # fmt: skip
+
+
+def paraphrase(rng: Random, text: str) -> str:
+    """The text in slightly other words: another opening, swapped phrases, changed small numbers."""
+    for old, new in _SWAPS:
+        if rng.random() < 0.7:
+            text = re.sub(rf"\b{old}\b", new, text, flags=re.IGNORECASE)
+    if rng.random() < 0.5:
+        text = _NUMBER.sub(lambda found: str(max(2, int(found.group()) + rng.randint(-1, 3))), text)
+    return rng.choice(phrases.PARAPHRASE_OPENINGS) + text
+
+
+def rotate_options(rng: Random, text: str) -> str:
+    """The text with its lettered options in another order; unchanged when it has none."""
+    found = list(_OPTION.finditer(text))
+    if len(found) < 2:
+        return text
+    bodies = [match.group(2) for match in found]
+    shift = rng.randrange(1, len(bodies))
+    bodies = bodies[shift:] + bodies[:shift]
+    for match, body in reversed(list(zip(found, bodies, strict=True))):
+        text = f"{text[: match.start(2)]}{body}{text[match.end(2) :]}"
+    return text
+
+
+def has_options(text: str) -> bool:
+    """Whether the text has lettered options to rotate."""
+    return len(_OPTION.findall(text)) >= 2
