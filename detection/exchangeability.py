@@ -1,0 +1,128 @@
+"""Step 4: does knowing the account tell you about the query?
+
+In organic traffic it does: people and apps have subjects and ways of asking. Accounts that were dealt slices of one
+work list are interchangeable. For a pool of queries, W is the mean similarity of pairs within an account and C that of
+pairs across accounts, self-pairs left out; both are closed forms of per-account sums (the terms of the unbiased squared
+MMD, Gretton et al. 2012), so their cost is linear in the pool.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+PERMUTATIONS = 200
+
+
+@dataclass(frozen=True, slots=True)
+class Exchangeability:
+    """What the accounts of a pool have to do with its queries.
+
+    Attributes:
+        within: W, mean similarity of pairs within an account.
+        across: C, mean similarity of pairs across accounts.
+        ratio: C / W; 1 where accounts are interchangeable, 0 where W is not positive.
+        ratio_low: lower 95 % confidence limit of `ratio`, by the delete-one-account jackknife.
+        explained: (W - C) / (1 - C), share of the pool's variance that the account explains (an intraclass correlation).
+        explained_high: its upper 95 % confidence limit, likewise.
+    """
+
+    within: float
+    across: float
+    ratio: float
+    ratio_low: float
+    explained: float
+    explained_high: float
+
+
+def account_sums(
+    vectors: NDArray[np.float32], account: NDArray[np.int64], accounts: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+    """Per-account vector sums float64[accounts, dim], sums of squared norms, and counts."""
+    order = np.argsort(account, kind="stable")
+    sizes = np.bincount(account, minlength=accounts)
+    bounds = np.concatenate(([0], np.cumsum(sizes)))
+    sums = np.zeros((accounts, vectors.shape[1]))
+    present = sizes > 0
+    if present.any():
+        sums[present] = np.add.reduceat(vectors[order].astype(np.float64), bounds[:-1][present], axis=0)
+    squares = np.bincount(account, weights=np.einsum("ij,ij->i", vectors, vectors), minlength=accounts)
+    return sums, squares, sizes.astype(np.float64)
+
+
+def exchangeability(vectors: NDArray[np.float32], account: NDArray[np.int64]) -> Exchangeability | None:
+    """Measure a pool; None where it has fewer than three accounts or no account with two queries.
+
+    Args:
+        vectors: float32[n, dim], the pool's queries, centred on the corpus mean, one row per account and distinct text.
+        account: int64[n], numbered from 0 without gaps.
+    """
+    accounts = int(account.max(initial=-1)) + 1
+    sums, squares, counts = account_sums(vectors, account, accounts)
+    pairs = counts * (counts - 1)
+    if accounts < 3 or pairs.sum() - pairs.max() <= 0:
+        return None
+    own = np.einsum("ij,ij->i", sums, sums)
+    total = sums.sum(axis=0)
+    within, across = _means(own - squares, pairs, own, total @ total, counts)
+    # Each account left out in turn, in one go: |T - S|^2 = |T|^2 - 2 T.S + |S|^2.
+    rest = total @ total - 2 * (sums @ total) + own
+    within_out = ((own - squares).sum() - (own - squares)) / np.maximum(pairs.sum() - pairs, 1)
+    across_out = (rest - (own.sum() - own)) / np.maximum(
+        (counts.sum() - counts) ** 2 - ((counts**2).sum() - counts**2), 1
+    )
+    ratio, ratio_error = _jackknife(_ratio(across, within), _ratio(across_out, within_out))
+    explained, explained_error = _jackknife(_explained(across, within), _explained(across_out, within_out))
+    return Exchangeability(
+        within=float(within),
+        across=float(across),
+        ratio=ratio,
+        ratio_low=ratio - 1.645 * ratio_error,
+        explained=explained,
+        explained_high=explained + 1.645 * explained_error,
+    )
+
+
+def _means(
+    inside: NDArray[np.float64],
+    pairs: NDArray[np.float64],
+    own: NDArray[np.float64],
+    total: float,
+    counts: NDArray[np.float64],
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    within = inside.sum() / pairs.sum()
+    across = (total - own.sum()) / (counts.sum() ** 2 - (counts**2).sum())
+    return np.asarray(within), np.asarray(across)
+
+
+def _ratio(across: NDArray[np.float64], within: NDArray[np.float64]) -> NDArray[np.float64]:
+    return np.where(within > 1e-9, across / np.maximum(within, 1e-9), 0.0)
+
+
+def _explained(across: NDArray[np.float64], within: NDArray[np.float64]) -> NDArray[np.float64]:
+    return (within - across) / np.maximum(1.0 - across, 1e-9)
+
+
+def _jackknife(value: NDArray[np.float64], left_out: NDArray[np.float64]) -> tuple[float, float]:
+    """The value and its delete-one standard error."""
+    n = len(left_out)
+    return float(value), float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+
+
+def permutation_z(
+    vectors: NDArray[np.float32], account: NDArray[np.int64], *, seed: int, permutations: int = PERMUTATIONS
+) -> float:
+    """z of the within-account similarity against permuted account labels; near 0 where they are interchangeable."""
+    accounts = int(account.max(initial=-1)) + 1
+    rng = np.random.default_rng(seed)
+    observed = _within_sum(vectors, account, accounts)
+    permuted = np.array(
+        [_within_sum(vectors, rng.permutation(account), accounts) for _ in range(permutations)]
+    )
+    spread = permuted.std(ddof=1)
+    return float((observed - permuted.mean()) / spread) if spread > 0 else 0.0
+
+
+def _within_sum(vectors: NDArray[np.float32], account: NDArray[np.int64], accounts: int) -> float:
+    sums, _, _ = account_sums(vectors, account, accounts)
+    return float(np.einsum("ij,ij->", sums, sums))

@@ -1,0 +1,129 @@
+"""Step 1: families, the density clusters of prompts (HDBSCAN on the neighbour graph).
+
+Distances are Euclidean between unit vectors, d = sqrt(2 - 2 cos). Campello, Moulavi, Sander 2013; the tree is cut by
+`fast_hdbscan`, whose labels equal hdbscan's.
+"""
+
+from dataclasses import dataclass
+
+import numpy as np
+from fast_hdbscan.hdbscan import clusters_from_spanning_tree
+from numpy.typing import NDArray
+from scipy.sparse import csr_matrix
+from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
+
+from coterie.domain import NeighbourGraph
+
+DISTANCE_FLOOR = 0.2
+"""Edges shorter than this (cosine .98) count as this long: near-zero distances let the cut split a campaign around
+its verbatim core."""
+
+COPIES_MAX = 64
+"""Copies of one text that enter the tree; more would change no label and make one hello a million nodes."""
+
+
+@dataclass(frozen=True, slots=True)
+class Families:
+    """The families of a view.
+
+    Attributes:
+        label: int32[m], family number of each distinct text, -1 for noise. Numbered by first member.
+        strength: float32[m], membership strength, 0 to 1.
+        core_distance: float32[m], distance within which `min_samples` exchanges lie.
+    """
+
+    label: NDArray[np.int32]
+    strength: NDArray[np.float32]
+    core_distance: NDArray[np.float32]
+
+    @property
+    def count(self) -> int:
+        """Number of families."""
+        return int(self.label.max(initial=-1)) + 1
+
+
+def find_families(
+    graph: NeighbourGraph,
+    multiplicity: NDArray[np.int64],
+    *,
+    min_samples: int,
+    min_cluster_size: int,
+    method: str = "eom",
+) -> Families:
+    """Cluster distinct texts, each standing for as many exchanges as its multiplicity.
+
+    Duplicates are expanded in the tree, not weighted and not collapsed: both of those lose groups of verbatim repeats.
+    Cost: O(m k log(m k)) for m texts.
+
+    Args:
+        graph: neighbours of the m distinct texts.
+        multiplicity: int64[m], exchanges of each text, at least 1.
+        min_samples: exchanges that make a place dense.
+        min_cluster_size: exchanges that make a family.
+        method: `eom` for families at their most stable level, `leaf` for the finest.
+    """
+    m = graph.size
+    if m == 0:
+        return Families(np.zeros(0, np.int32), np.zeros(0, np.float32), np.zeros(0, np.float32))
+    distance = np.sqrt(np.maximum(2.0 - 2.0 * graph.similarities.astype(np.float64), 0.0))
+    core = core_distances(graph, distance, multiplicity, min_samples)
+    tree = _spanning_tree(graph, distance, core)
+    copies = np.minimum(multiplicity, COPIES_MAX) - 1
+    edges = np.vstack((tree, _copy_edges(copies, core)))
+    if len(edges) + 1 < max(2, min_cluster_size):
+        return Families(np.full(m, -1, np.int32), np.zeros(m, np.float32), core.astype(np.float32))
+    label, strength, *_ = clusters_from_spanning_tree(
+        edges, min_cluster_size=min_cluster_size, cluster_selection_method=method
+    )
+    return Families(_renumbered(label[:m]), strength[:m].astype(np.float32), core.astype(np.float32))
+
+
+def core_distances(
+    graph: NeighbourGraph, distance: NDArray[np.float64], multiplicity: NDArray[np.int64], min_samples: int
+) -> NDArray[np.float64]:
+    """float64[m]: the radius within which `min_samples` other exchanges lie, own copies first; inf where none reaches."""
+    others = np.where(graph.neighbours >= 0, multiplicity[graph.neighbours], 0)
+    reached = np.cumsum(others, axis=1) + (multiplicity - 1)[:, None]
+    enough = reached >= min_samples
+    found = enough.any(axis=1)
+    first = np.argmax(enough, axis=1)
+    core = np.where(found, distance[np.arange(graph.size), first] if graph.k else np.inf, np.inf)
+    return np.maximum(np.where(multiplicity - 1 >= min_samples, 0.0, core), DISTANCE_FLOOR)
+
+
+def _spanning_tree(
+    graph: NeighbourGraph, distance: NDArray[np.float64], core: NDArray[np.float64]
+) -> NDArray[np.float64]:
+    """float64[m - 1, 3]: minimum spanning tree of mutual reachability; components are joined at infinity."""
+    m = graph.size
+    source, slot = np.nonzero(graph.neighbours >= 0)
+    target = graph.neighbours[source, slot]
+    weight = np.maximum(distance[source, slot], np.maximum(core[source], core[target]))
+    finite = np.isfinite(weight)
+    source, target, weight = source[finite], target[finite], weight[finite]
+    # Both directions of an edge have one weight, so keeping one of each pair is exact; duplicates would be summed.
+    low, high = np.minimum(source, target).astype(np.int64), np.maximum(source, target).astype(np.int64)
+    _, unique = np.unique(low * m + high, return_index=True)
+    matrix = csr_matrix((weight[unique], (low[unique], high[unique])), shape=(m, m))
+    forest = minimum_spanning_tree(matrix).tocoo()
+    edges = np.column_stack((forest.row, forest.col, forest.data)).astype(np.float64)
+    _, component = connected_components(matrix, directed=False)
+    _, roots = np.unique(component, return_index=True)
+    bridges = np.column_stack((roots[:-1], roots[1:], np.full(len(roots) - 1, np.inf))).astype(np.float64)
+    return np.vstack((edges, bridges))
+
+
+def _copy_edges(copies: NDArray[np.int64], core: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64[sum(copies), 3]: every further copy of a text hangs on it at its core distance."""
+    m = len(copies)
+    origin = np.repeat(np.arange(m), copies)
+    return np.column_stack((origin, m + np.arange(len(origin)), core[origin])).astype(np.float64)
+
+
+def _renumbered(label: NDArray[np.int64]) -> NDArray[np.int32]:
+    """Families numbered by their first member, without gaps: equal input gives equal numbers."""
+    present, first = np.unique(label[label >= 0], return_index=True)
+    order = np.argsort(np.flatnonzero(label >= 0)[first])
+    number = np.full(int(label.max(initial=-1)) + 2, -1, np.int32)
+    number[present[order]] = np.arange(len(present), dtype=np.int32)
+    return number[label]
