@@ -1,0 +1,330 @@
+"""What a store does, whatever database is behind it."""
+
+from collections.abc import Sequence
+from concurrent.futures import Future
+from pathlib import Path
+from typing import Protocol
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coterie.domain import (
+    AccountId,
+    Benchmark,
+    BenchmarkItem,
+    Erasure,
+    Exchange,
+    ExchangeId,
+    Finding,
+    FindingId,
+    IngestResult,
+    Review,
+    Run,
+    SearchFilter,
+    Standing,
+    Stats,
+    TextField,
+    TextId,
+    WindowRows,
+)
+
+
+class Store(Protocol):
+    """The system of record of one data folder. Thread-safe.
+
+    Every method that changes something returns when the change is durable. Besides the errors named, every method
+    raises `UnavailableError` when the store is closed or its disk fails; then nothing of the call is promised.
+    """
+
+    data_dir: Path
+
+    def announce(self, address: str) -> None:
+        """Write a server's address where the next opener of the folder will find it."""
+        ...
+
+    def close(self) -> None:
+        """Write what is queued, end the readers, give the folder back; a second call does nothing."""
+        ...
+
+    # --- model
+
+    def model(self) -> tuple[str, int] | None:
+        """The embedding model's id and dimensions; None before the first is bound."""
+        ...
+
+    def bind_model(self, model_id: str, dim: int) -> None:
+        """Make the folder's vectors those of one model.
+
+        Raises:
+            ConflictError: it belongs to another model; the message tells the way out.
+        """
+        ...
+
+    # --- ingest
+
+    def append(self, exchanges: Sequence[Exchange]) -> IngestResult:
+        """Store checked exchanges and wait until they are durable; waits for room when the queue is full.
+
+        An id that is there with the same content counts as a duplicate; with other content it is rejected with
+        reason `conflict`. Texts are compared in their normalised form.
+        """
+        ...
+
+    def submit(self, exchanges: Sequence[Exchange]) -> Future[IngestResult]:
+        """As `append`, without waiting; the future's callbacks must not write to the store.
+
+        Raises:
+            OverloadedError: the queue is full; nothing was stored.
+        """
+        ...
+
+    # --- texts and vectors
+
+    def pending_texts(self, limit: int) -> list[tuple[TextId, str]]:
+        """The next texts to embed: prompts and benchmark items, then responses, oldest first."""
+        ...
+
+    def pending_count(self) -> int:
+        """How many texts wait to be embedded."""
+        ...
+
+    def put_vectors(self, text_ids: Sequence[TextId] | NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        """Store the unit vectors float32[n, dim] of pending texts, as float16.
+
+        Texts that have a vector, or were erased meanwhile, are passed over.
+
+        Raises:
+            InvalidError: the shapes do not fit, or a row is not of unit length.
+            ConflictError: no model is bound, or it has other dimensions.
+        """
+        ...
+
+    def vectors(self, text_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        """The vectors of texts, float32[n, dim] of unit length, in the order asked.
+
+        Raises:
+            NotFoundError: a text is not stored or not embedded.
+        """
+        ...
+
+    def texts(self, text_ids: NDArray[np.int64]) -> list[str]:
+        """The contents of texts, each in its first spelling, in the order asked.
+
+        Raises:
+            NotFoundError: a text is not stored.
+        """
+        ...
+
+    def text_ids(self, field: TextField, *, after: int = 0, limit: int = 1_000_000) -> NDArray[np.int64]:
+        """The text ids of `vectors_since(field, after, limit)`, int64[n]."""
+        ...
+
+    def vectors_since(
+        self, field: TextField, after_vector: int, limit: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        """What became searchable in a field after a point of the vector sequence, for an index to catch up.
+
+        A text enters a field's sequence when it is embedded or, if it was embedded as something else, when it is
+        first used in that field.
+
+        Returns:
+            vector_seq: int64[n], rising; the last is the next call's `after_vector`.
+            text_ids: int64[n].
+            vectors: float32[n, dim].
+        """
+        ...
+
+    def view_vectors(self, model_id: str, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        """The cached vectors, float32[dim], of derived texts by `text_digest`; missing ones are left out."""
+        ...
+
+    def put_view_vectors(self, model_id: str, digests: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
+        """Cache vectors of derived texts, as float16; the oldest are dropped beyond a bound.
+
+        Raises:
+            InvalidError: the shapes do not fit, or a row is not of unit length.
+        """
+        ...
+
+    # --- reading
+
+    def exchange(self, exchange_id: ExchangeId) -> Exchange:
+        """One exchange, its texts in their first spelling.
+
+        Raises:
+            NotFoundError: it is not stored.
+        """
+        ...
+
+    def exchanges(self, exchange_ids: Sequence[ExchangeId]) -> list[Exchange]:
+        """The exchanges that are stored, in the order asked."""
+        ...
+
+    def exchange_text(self, exchange_id: ExchangeId, field: TextField) -> TextId | None:
+        """The text id of a side of an exchange; None where that side is empty.
+
+        Raises:
+            NotFoundError: the exchange is not stored.
+        """
+        ...
+
+    def exchanges_of_texts(
+        self, field: TextField, text_ids: NDArray[np.int64], filter: SearchFilter, *, limit_per_text: int
+    ) -> dict[TextId, list[Exchange]]:
+        """For each text, the newest exchanges that have it in a field and pass the filter, newest first.
+
+        Texts without such an exchange are left out.
+        """
+        ...
+
+    def candidate_texts(self, field: TextField, filter: SearchFilter, *, limit: int) -> NDArray[np.int64] | None:
+        """The distinct texts, int64[n] rising, of the exchanges that pass; None where there are more than `limit`."""
+        ...
+
+    def window(self, since_us: int | None, until_us: int | None) -> WindowRows:
+        """The exchanges in [since, until) as columns; None is open. Conversations are numbered per account."""
+        ...
+
+    def time_range(self) -> tuple[int, int] | None:
+        """The earliest and the latest exchange, microseconds since the epoch; None when there is none."""
+        ...
+
+    def stats(self) -> Stats:
+        """What the store holds; `findings` are those of the newest finished run."""
+        ...
+
+    # --- runs and findings
+
+    def create_run(self, run: Run) -> None:
+        """Record a new run.
+
+        Raises:
+            ConflictError: its id is taken.
+        """
+        ...
+
+    def update_run(self, run: Run) -> None:
+        """Overwrite a run that has not finished; `finish_run` is the way to DONE.
+
+        Raises:
+            NotFoundError: there is no such run.
+            ConflictError: it has finished.
+        """
+        ...
+
+    def run(self, run_id: str) -> Run:
+        """A run, the newest where the id is empty.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        ...
+
+    def runs(self, *, limit: int, before: tuple[int, str] | None = None) -> list[Run]:
+        """Runs, newest first; `before` is the `(created_us, run_id)` of the last run of the page before."""
+        ...
+
+    def finish_run(self, run: Run, findings: Sequence[Finding], standings: Sequence[Standing]) -> None:
+        """Record the end of a run (`state` DONE), its findings, standings and outbox events in one transaction.
+
+        Standings are kept of the newest finished run only.
+
+        Raises:
+            NotFoundError: the run was not created.
+            ConflictError: it has finished already.
+            InvalidError: the state is not DONE, or two findings have one id.
+        """
+        ...
+
+    def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
+        """A run's findings, or those of the newest finished run, whose id ("" when there is none) comes with them.
+
+        Ordered by severity and confidence, falling, then by id; under their present review.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        ...
+
+    def finding(self, finding_id: FindingId) -> Finding:
+        """A finding as the newest run that has it reports it.
+
+        Raises:
+            NotFoundError: there is no such finding.
+        """
+        ...
+
+    def reviews(self, finding_id: FindingId) -> list[Review]:
+        """The decisions on a finding, oldest first."""
+        ...
+
+    def add_review(self, review: Review) -> Finding:
+        """Record a decision and its outbox event; returns the finding under it.
+
+        Raises:
+            NotFoundError: there is no such finding.
+        """
+        ...
+
+    def standing(self, account_id: AccountId) -> tuple[str, Standing | None]:
+        """The newest finished run's id ("" when there is none) and the account's standing in it."""
+        ...
+
+    def account_exchanges(self, account_id: AccountId) -> int:
+        """How many exchanges an account has in the whole store."""
+        ...
+
+    def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
+        """The outbox after an event number: `(number, finding under its present review)`."""
+        ...
+
+    def last_event(self) -> int:
+        """The last event's number, 0 before the first."""
+        ...
+
+    # --- benchmarks
+
+    def register_benchmark(self, name: str, items: Sequence[BenchmarkItem], time_us: int) -> Benchmark:
+        """Record a benchmark; its texts join the embedding queue. The same items again change nothing.
+
+        Raises:
+            InvalidError: no items, too many, an empty text, or an item id twice.
+            ConflictError: the name is taken by other items.
+        """
+        ...
+
+    def benchmarks(self) -> list[Benchmark]:
+        """The registered benchmarks by name."""
+        ...
+
+    def benchmark_items(self, name: str) -> tuple[list[BenchmarkItem], NDArray[np.int64]]:
+        """A benchmark's items in their order, and their text ids, int64[n].
+
+        Raises:
+            NotFoundError: there is no such benchmark.
+        """
+        ...
+
+    # --- erasure and audit
+
+    def erase_account(self, account_id: AccountId, time_us: int) -> Erasure:
+        """Remove an account and all that only it sent, from every table and every run, in one transaction.
+
+        Findings lose the account, its exemplars and its name; one left without an account is deleted. The cache of
+        view vectors is emptied. The bytes are overwritten, and the write-ahead log is emptied, at once or, while
+        a reader still needs it, soon after. The ids of the texts removed stay, with `time_us`, for `erased_since`.
+        Audit rows stay as they are.
+        """
+        ...
+
+    def erased_since(self, seq: int) -> tuple[int, NDArray[np.int64]]:
+        """The last tombstone's number and the text ids, int64[n], erased after `seq`, for an index to forget."""
+        ...
+
+    def audit(self, action: str, subject: str, actor: str, time_us: int) -> None:
+        """Record that `actor` did `action` to `subject` (ids, never text).
+
+        Raises:
+            InvalidError: a value is too long or holds control characters.
+        """
+        ...

@@ -1,0 +1,447 @@
+"""Every statement that reads the database. Each function runs on a connection that sees one commit."""
+
+import json
+import sqlite3
+from collections.abc import Collection, Iterator, Sequence
+from typing import Any, TypeVar
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coterie.domain import (
+    AccountId,
+    Benchmark,
+    BenchmarkItem,
+    Exchange,
+    ExchangeId,
+    Finding,
+    FindingId,
+    NotFoundError,
+    Review,
+    ReviewState,
+    Run,
+    RunState,
+    SearchFilter,
+    Standing,
+    Stats,
+    TextField,
+    TextId,
+)
+from coterie.domain import Sequence as LogSequence
+from coterie.store.records import finding_from, finding_order, run_from, standing_from
+
+CHUNK = 1_000
+"""Parameters of one IN list."""
+
+_SEQUENCE_COLUMN = {TextField.PROMPT: "prompt_seq", TextField.RESPONSE: "response_seq"}
+
+T = TypeVar("T")
+
+
+def chunks(values: Collection[T], size: int = CHUNK) -> Iterator[list[T]]:
+    """The values in lists short enough for one statement."""
+    ordered = list(values)
+    for start in range(0, len(ordered), size):
+        yield ordered[start : start + size]
+
+
+def marks(values: Collection[object]) -> str:
+    """Placeholders for an IN list."""
+    return ",".join("?" * len(values))
+
+
+# --- model, texts, vectors ------------------------------------------------------------------------------------
+
+
+def model(connection: sqlite3.Connection) -> tuple[str, int] | None:
+    """The embedding model's id and dimensions."""
+    found = dict(connection.execute("SELECT name, value FROM setting WHERE name IN ('model_id', 'dim')").fetchall())
+    return (found["model_id"], int(found["dim"])) if found else None
+
+
+def pending_texts(connection: sqlite3.Connection, limit: int) -> list[tuple[TextId, str]]:
+    """The head of the embedding queue."""
+    return connection.execute(
+        "SELECT text_id, content FROM text WHERE queue IS NOT NULL ORDER BY queue, text_id LIMIT ?", (limit,)
+    ).fetchall()
+
+
+def pending_count(connection: sqlite3.Connection) -> int:
+    """The length of the embedding queue."""
+    return _number(connection, "SELECT count(*) FROM text WHERE queue IS NOT NULL")
+
+
+def texts(connection: sqlite3.Connection, text_ids: NDArray[np.int64]) -> list[str]:
+    """The contents of texts, in the order asked."""
+    found = _by_text_id(connection, "SELECT text_id, content FROM text", text_ids)
+    return [found[text_id] for text_id in text_ids.tolist()]
+
+
+def vectors(connection: sqlite3.Connection, text_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+    """The vectors of texts, float32[n, dim], in the order asked."""
+    distinct, places = np.unique(text_ids, return_inverse=True)
+    found = _by_text_id(connection, "SELECT text_id, vector FROM vector", distinct)
+    return unit_rows([found[text_id] for text_id in distinct.tolist()], _dim(connection))[places]
+
+
+def vectors_since(
+    connection: sqlite3.Connection, field: TextField, after: int, limit: int
+) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+    """What became searchable in a field after a point of the vector sequence."""
+    column = _SEQUENCE_COLUMN[field]
+    rows = connection.execute(
+        f"SELECT {column}, text_id, vector FROM vector WHERE {column} > ? ORDER BY {column} LIMIT ?", (after, limit)
+    ).fetchall()
+    sequence = np.array([row[0] for row in rows], dtype=np.int64)
+    text_ids = np.array([row[1] for row in rows], dtype=np.int64)
+    return sequence, text_ids, unit_rows([row[2] for row in rows], _dim(connection))
+
+
+def text_ids(connection: sqlite3.Connection, field: TextField, after: int, limit: int) -> NDArray[np.int64]:
+    """As `vectors_since`, only the text ids."""
+    column = _SEQUENCE_COLUMN[field]
+    rows = connection.execute(
+        f"SELECT text_id FROM vector WHERE {column} > ? ORDER BY {column} LIMIT ?", (after, limit)
+    ).fetchall()
+    return np.array([row[0] for row in rows], dtype=np.int64)
+
+
+def view_vectors(
+    connection: sqlite3.Connection, model_id: str, digests: Sequence[bytes]
+) -> dict[bytes, NDArray[np.float32]]:
+    """The cached vectors among those asked for."""
+    found: dict[bytes, NDArray[np.float32]] = {}
+    for chunk in chunks(digests):
+        rows = connection.execute(
+            f"SELECT digest, vector FROM view_vector WHERE model_id = ? AND digest IN ({marks(chunk)})",
+            (model_id, *chunk),
+        )
+        for digest, stored in rows:
+            found[digest] = unit_rows([stored], len(stored) // 2)[0]
+    return found
+
+
+def unit_rows(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
+    """Stored float16 vectors as float32[n, dim] of unit length, which rounding to float16 had lost."""
+    rows = np.frombuffer(b"".join(stored), dtype="<f2").reshape(-1, dim).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    return rows
+
+
+def erased_since(connection: sqlite3.Connection, after: int) -> tuple[int, NDArray[np.int64]]:
+    """The last tombstone's number, and the texts erased after `after`."""
+    rows = connection.execute(
+        "SELECT text_id FROM erasure WHERE erasure_seq > ? ORDER BY erasure_seq", (after,)
+    ).fetchall()
+    return _counter(connection, "erasure"), np.array([row[0] for row in rows], dtype=np.int64)
+
+
+def _by_text_id(connection: sqlite3.Connection, select: str, text_ids: NDArray[np.int64]) -> dict[int, Any]:
+    wanted = np.unique(text_ids).tolist()
+    found: dict[int, Any] = {}
+    for chunk in chunks(wanted):
+        found.update(connection.execute(f"{select} WHERE text_id IN ({marks(chunk)})", chunk).fetchall())
+    if len(found) < len(wanted):
+        missing = next(text_id for text_id in wanted if text_id not in found)
+        raise NotFoundError(
+            f"{len(wanted) - len(found)} of {len(wanted)} texts are not stored or not embedded, such as {missing}: "
+            "they may have been erased; read the queue again"
+        )
+    return found
+
+
+def _dim(connection: sqlite3.Connection) -> int:
+    bound = model(connection)
+    return bound[1] if bound else 0
+
+
+# --- exchanges ------------------------------------------------------------------------------------------------
+
+_EXCHANGE = (
+    "SELECT e.exchange_id, e.account_id, e.time_us, p.content, r.content, s.content, e.conversation_id, e.turn,"
+    " e.model, e.input_tokens, e.output_tokens, e.cost_usd, a.content FROM exchange e"
+    " LEFT JOIN text p ON p.text_id = e.prompt LEFT JOIN text r ON r.text_id = e.response"
+    " LEFT JOIN text s ON s.text_id = e.system LEFT JOIN attribute_set a ON a.set_id = e.attribute_set"
+)
+
+
+def exchanges(connection: sqlite3.Connection, exchange_ids: Sequence[ExchangeId]) -> list[Exchange]:
+    """The exchanges among these ids, in the order asked."""
+    found: dict[str, Exchange] = {}
+    for chunk in chunks(exchange_ids):
+        rows = connection.execute(f"{_EXCHANGE} WHERE e.exchange_id IN ({marks(chunk)})", chunk)
+        found.update((row[0], _exchange(row)) for row in rows)
+    return [found[exchange_id] for exchange_id in exchange_ids if exchange_id in found]
+
+
+def exchange_text(connection: sqlite3.Connection, exchange_id: ExchangeId, field: TextField) -> TextId | None:
+    """The text id of one side of an exchange."""
+    row = connection.execute(f"SELECT {field.value} FROM exchange WHERE exchange_id = ?", (exchange_id,)).fetchone()
+    if row is None:
+        raise missing_exchange(exchange_id)
+    return None if row[0] is None else TextId(row[0])
+
+
+def missing_exchange(exchange_id: ExchangeId) -> NotFoundError:
+    """The error for an id that is not stored."""
+    return NotFoundError(f"there is no exchange {exchange_id}: it was never sent, was rejected, or was erased")
+
+
+def exchanges_of_texts(
+    connection: sqlite3.Connection,
+    field: TextField,
+    text_ids: NDArray[np.int64],
+    search_filter: SearchFilter,
+    limit_per_text: int,
+) -> dict[TextId, list[Exchange]]:
+    """For each text the newest exchanges that have it and pass the filter; texts without one are left out."""
+    conditions, parameters = _conditions(search_filter)
+    statement = (
+        f"{_EXCHANGE} WHERE {' AND '.join([f'e.{field.value} = ?', *conditions])}"
+        " ORDER BY e.time_us DESC, e.sequence DESC LIMIT ?"
+    )
+    found: dict[TextId, list[Exchange]] = {}
+    for text_id in np.unique(text_ids).tolist():
+        rows = connection.execute(statement, (text_id, *parameters, limit_per_text)).fetchall()
+        if rows:
+            found[TextId(text_id)] = [_exchange(row) for row in rows]
+    return found
+
+
+def candidate_texts(
+    connection: sqlite3.Connection, field: TextField, search_filter: SearchFilter, limit: int
+) -> NDArray[np.int64] | None:
+    """The distinct texts of one side of the exchanges that pass the filter, rising; None beyond the limit."""
+    conditions, parameters = _conditions(search_filter)
+    where = " AND ".join([f"e.{field.value} IS NOT NULL", *conditions])
+    rows = connection.execute(
+        f"SELECT DISTINCT e.{field.value} FROM exchange e WHERE {where} LIMIT ?", (*parameters, limit + 1)
+    ).fetchall()
+    if len(rows) > limit:
+        return None
+    return np.sort(np.array([row[0] for row in rows], dtype=np.int64))
+
+
+def account_exchanges(connection: sqlite3.Connection, account_id: AccountId) -> int:
+    """How many exchanges an account has."""
+    return _number(connection, "SELECT count(*) FROM exchange WHERE account_id = ?", account_id)
+
+
+def time_range(connection: sqlite3.Connection) -> tuple[int, int] | None:
+    """The earliest and the latest time."""
+    # Two subqueries: SQLite answers each from the index, but one SELECT of both by reading every row.
+    first, last = connection.execute(
+        "SELECT (SELECT min(time_us) FROM exchange), (SELECT max(time_us) FROM exchange)"
+    ).fetchone()
+    return None if first is None else (first, last)
+
+
+def window_cursor(connection: sqlite3.Connection, since_us: int | None, until_us: int | None) -> sqlite3.Cursor:
+    """Rows of `window.COLUMNS`, by time, then sequence."""
+    conditions, parameters = _conditions(SearchFilter(since_us=since_us, until_us=until_us))
+    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+    return connection.execute(
+        "SELECT exchange_id, account_id, time_us, prompt, coalesce(response, -1), coalesce(system, -1),"
+        " conversation_id, coalesce(turn, -1), model, input_tokens, output_tokens, cost_usd, attribute_set"
+        f" FROM exchange e {where} ORDER BY time_us, sequence",
+        parameters,
+    )
+
+
+def attribute_sets(connection: sqlite3.Connection, set_ids: Sequence[int]) -> dict[int, str]:
+    """The JSON of attribute sets."""
+    found: dict[int, str] = {}
+    for chunk in chunks(set_ids):
+        found.update(
+            connection.execute(
+                f"SELECT set_id, content FROM attribute_set WHERE set_id IN ({marks(chunk)})", chunk
+            ).fetchall()
+        )
+    return found
+
+
+def _exchange(row: tuple[Any, ...]) -> Exchange:
+    *values, attributes = row
+    values[4], values[5] = values[4] or "", values[5] or ""
+    return Exchange(*values, json.loads(attributes))
+
+
+def _conditions(search_filter: SearchFilter) -> tuple[list[str], list[Any]]:
+    conditions: list[str] = []
+    parameters: list[Any] = []
+
+    def add(condition: str, *values: Any) -> None:
+        conditions.append(condition)
+        parameters.extend(values)
+
+    if search_filter.accounts:
+        add(f"e.account_id IN ({marks(search_filter.accounts)})", *search_filter.accounts)
+    if search_filter.models:
+        add(f"e.model IN ({marks(search_filter.models)})", *search_filter.models)
+    if search_filter.since_us is not None:
+        add("e.time_us >= ?", search_filter.since_us)
+    if search_filter.until_us is not None:
+        add("e.time_us < ?", search_filter.until_us)
+    for name, value in search_filter.attributes.items():
+        add("e.attribute_set IN (SELECT set_id FROM attribute WHERE name = ? AND value = ?)", name, value)
+    return conditions, parameters
+
+
+# --- runs, findings, reviews ----------------------------------------------------------------------------------
+
+_REVIEW = "(SELECT decision FROM review w WHERE w.finding_id = f.finding_id ORDER BY review_id DESC LIMIT 1)"
+
+
+def run(connection: sqlite3.Connection, run_id: str) -> Run:
+    """A run by id, or the newest."""
+    if run_id:
+        row = connection.execute("SELECT record FROM run WHERE run_id = ?", (run_id,)).fetchone()
+        if row is None:
+            raise NotFoundError(f"there is no run {run_id}: list the runs to see their ids")
+    else:
+        row = connection.execute("SELECT record FROM run ORDER BY created_us DESC, run_id DESC LIMIT 1").fetchone()
+        if row is None:
+            raise NotFoundError("there is no run yet: start one")
+    return run_from(row[0])
+
+
+def runs(connection: sqlite3.Connection, limit: int, before: tuple[int, str] | None) -> list[Run]:
+    """Runs, the newest first, after the one whose `(created_us, run_id)` is `before`."""
+    where, key = ("WHERE (created_us, run_id) < (?, ?)", before) if before else ("", ())
+    rows = connection.execute(
+        f"SELECT record FROM run {where} ORDER BY created_us DESC, run_id DESC LIMIT ?", (*key, limit)
+    ).fetchall()
+    return [run_from(record) for (record,) in rows]
+
+
+def newest_done_run(connection: sqlite3.Connection) -> str:
+    """The id of the newest finished run, empty when there is none."""
+    row = connection.execute(
+        "SELECT run_id FROM run WHERE state = ? ORDER BY created_us DESC, run_id DESC LIMIT 1", (RunState.DONE.value,)
+    ).fetchone()
+    return row[0] if row else ""
+
+
+def findings(connection: sqlite3.Connection, run_id: str) -> tuple[str, list[Finding]]:
+    """A run's findings, or the newest finished run's."""
+    chosen = run(connection, run_id).run_id if run_id else newest_done_run(connection)
+    rows = connection.execute(f"SELECT f.record, {_REVIEW} FROM finding f WHERE f.run_id = ?", (chosen,)).fetchall()
+    return chosen, sorted((finding_from(*row) for row in rows), key=finding_order)
+
+
+def finding(connection: sqlite3.Connection, finding_id: FindingId) -> Finding:
+    """A finding as the newest run that has it reports it."""
+    row = connection.execute(
+        f"SELECT f.record, {_REVIEW} FROM finding f JOIN run r ON r.run_id = f.run_id WHERE f.finding_id = ?"
+        " ORDER BY r.created_us DESC, r.run_id DESC LIMIT 1",
+        (finding_id,),
+    ).fetchone()
+    if row is None:
+        raise NotFoundError(f"there is no finding {finding_id}: list the findings to see their ids")
+    return finding_from(*row)
+
+
+def accounts_of_finding(connection: sqlite3.Connection, finding_id: str) -> set[str]:
+    """Every account that any run put into a finding."""
+    rows = connection.execute(
+        "SELECT a.account_id FROM finding f JOIN finding_account a"
+        " ON a.run_id = f.run_id AND a.finding_id = f.finding_id WHERE f.finding_id = ?",
+        (finding_id,),
+    )
+    return {account_id for (account_id,) in rows}
+
+
+def reviews(connection: sqlite3.Connection, finding_id: FindingId) -> list[Review]:
+    """A finding's decisions, oldest first."""
+    rows = connection.execute(
+        "SELECT finding_id, decision, reason, reviewer, time_us FROM review WHERE finding_id = ? ORDER BY review_id",
+        (finding_id,),
+    )
+    return [
+        Review(FindingId(row[0]), ReviewState(row[1]), reason=row[2], reviewer=row[3], time_us=row[4]) for row in rows
+    ]
+
+
+def standing(connection: sqlite3.Connection, account_id: AccountId) -> tuple[str, Standing | None]:
+    """Where an account stands in the newest finished run."""
+    run_id = newest_done_run(connection)
+    row = connection.execute(
+        "SELECT record FROM standing WHERE run_id = ? AND account_id = ?", (run_id, account_id)
+    ).fetchone()
+    return run_id, standing_from(row[0]) if row else None
+
+
+def events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Finding]]:
+    """The outbox after an event, each finding under its present review."""
+    rows = connection.execute(
+        f"SELECT v.event_id, f.record, {_REVIEW} FROM event v JOIN finding f"
+        " ON f.run_id = v.run_id AND f.finding_id = v.finding_id WHERE v.event_id > ? ORDER BY v.event_id LIMIT ?",
+        (after, limit),
+    ).fetchall()
+    return [(event_id, finding_from(record, review)) for event_id, record, review in rows]
+
+
+def last_event(connection: sqlite3.Connection) -> int:
+    """The last event's number."""
+    return _counter(connection, "event")
+
+
+# --- benchmarks and counts ------------------------------------------------------------------------------------
+
+_BENCHMARK = (
+    "SELECT b.name, (SELECT count(*) FROM benchmark_item i WHERE i.name = b.name), b.registered_us FROM benchmark b"
+)
+
+
+def benchmark(connection: sqlite3.Connection, name: str) -> Benchmark | None:
+    """A benchmark, where it is registered."""
+    row = connection.execute(f"{_BENCHMARK} WHERE b.name = ?", (name,)).fetchone()
+    return Benchmark(*row) if row else None
+
+
+def benchmarks(connection: sqlite3.Connection) -> list[Benchmark]:
+    """The benchmarks by name."""
+    return [Benchmark(*row) for row in connection.execute(f"{_BENCHMARK} ORDER BY b.name")]
+
+
+def benchmark_items(connection: sqlite3.Connection, name: str) -> tuple[list[BenchmarkItem], NDArray[np.int64]]:
+    """A benchmark's items in their order, and their text ids."""
+    if benchmark(connection, name) is None:
+        raise NotFoundError(f"there is no benchmark {name}: register it, or list those there are")
+    rows = connection.execute(
+        "SELECT i.item_id, t.content, i.answer, i.text_id FROM benchmark_item i JOIN text t ON t.text_id = i.text_id"
+        " WHERE i.name = ? ORDER BY i.position",
+        (name,),
+    ).fetchall()
+    items = [BenchmarkItem(item_id, text, answer) for item_id, text, answer, _ in rows]
+    return items, np.array([row[3] for row in rows], dtype=np.int64)
+
+
+def stats(connection: sqlite3.Connection, database_bytes: int) -> Stats:
+    """Counts of everything."""
+    model_id, dim = model(connection) or ("", 0)
+    first, last = time_range(connection) or (0, 0)
+    return Stats(
+        exchanges=_number(connection, "SELECT count(*) FROM exchange"),
+        accounts=_number(connection, "SELECT count(DISTINCT account_id) FROM exchange"),
+        texts=_number(connection, "SELECT count(*) FROM text"),
+        pending_texts=pending_count(connection),
+        runs=_number(connection, "SELECT count(*) FROM run"),
+        findings=_number(connection, "SELECT count(*) FROM finding WHERE run_id = ?", newest_done_run(connection)),
+        benchmarks=_number(connection, "SELECT count(*) FROM benchmark"),
+        last_sequence=LogSequence(_counter(connection, "sequence")),
+        database_bytes=database_bytes,
+        model_id=model_id,
+        dim=dim,
+        first_seen_us=first,
+        last_seen_us=last,
+    )
+
+
+def _number(connection: sqlite3.Connection, statement: str, *parameters: Any) -> int:
+    value: int = connection.execute(statement, parameters).fetchone()[0]
+    return value
+
+
+def _counter(connection: sqlite3.Connection, name: str) -> int:
+    return _number(connection, "SELECT coalesce((SELECT value FROM counter WHERE name = ?), 0)", name)

@@ -1,0 +1,73 @@
+"""Runs, findings and standings as the JSON that the database keeps, and back."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
+
+from coterie.domain import (
+    Evidence,
+    Finding,
+    FindingAccount,
+    FindingBenchmark,
+    FindingFamily,
+    FindingKind,
+    Lineage,
+    ReviewState,
+    Run,
+    RunState,
+    Severity,
+    Standing,
+)
+
+_SEVERITY_RANK = {severity: rank for rank, severity in enumerate(Severity)}
+
+
+def to_record(value: Run | Finding | Standing) -> str:
+    """The JSON of a value, one key per attribute."""
+    return to_json(asdict(value))
+
+
+def to_json(value: Mapping[str, Any]) -> str:
+    """Canonical JSON: keys sorted, no spaces, Unicode as it is."""
+    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=dict)
+
+
+def run_from(record: str) -> Run:
+    """The run of a record."""
+    values = json.loads(record)
+    return Run(**{**values, "state": RunState(values["state"])})
+
+
+def standing_from(record: str) -> Standing:
+    """The standing of a record."""
+    values = json.loads(record)
+    return Standing(**{**values, "findings": tuple(values["findings"])})
+
+
+def finding_from(record: str, review: str | None = None) -> Finding:
+    """The finding of a record, under the newest review's decision where there is one."""
+    values = json.loads(record)
+    finding = Finding(
+        **{
+            **values,
+            "kind": FindingKind(values["kind"]),
+            "severity": Severity(values["severity"]),
+            "lineage": Lineage(values["lineage"]),
+            "review": ReviewState(values["review"]),
+            "accounts": tuple(FindingAccount(**item) for item in values["accounts"]),
+            "families": tuple(FindingFamily(**item) for item in values["families"]),
+            "benchmarks": tuple(FindingBenchmark(**item) for item in values["benchmarks"]),
+            "evidence": tuple(Evidence(**item) for item in values["evidence"]),
+            "counter_evidence": tuple(Evidence(**item) for item in values["counter_evidence"]),
+            "exemplars": tuple(values["exemplars"]),
+            "lineage_of": tuple(values["lineage_of"]),
+            "text_ids": tuple(values["text_ids"]),
+        }
+    )
+    return replace(finding, review=ReviewState(review)) if review else finding
+
+
+def finding_order(finding: Finding) -> tuple[int, float, str]:
+    """Sort key: severity and confidence falling, then id."""
+    return (-_SEVERITY_RANK[finding.severity], -finding.confidence, finding.finding_id)

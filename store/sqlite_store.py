@@ -1,0 +1,302 @@
+"""The store on SQLite: one writer, many readers, one data folder."""
+
+from collections.abc import Iterable, Sequence
+from concurrent.futures import Future
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import NDArray
+
+from coterie.domain import (
+    LIMITS,
+    AccountId,
+    Benchmark,
+    BenchmarkItem,
+    Erasure,
+    Exchange,
+    ExchangeId,
+    Finding,
+    FindingId,
+    IngestResult,
+    InvalidError,
+    NotFoundError,
+    Review,
+    Run,
+    RunState,
+    SearchFilter,
+    Standing,
+    Stats,
+    TextField,
+    TextId,
+    WindowRows,
+    normalise,
+    printable,
+)
+from coterie.store import changes, queries
+from coterie.store.database import Readers, open_writer, translated
+from coterie.store.lock import FolderLock
+from coterie.store.protocol import Store
+from coterie.store.window import window_rows
+from coterie.store.writer import Writer
+
+_NORM_ERROR_MAX = 1e-2
+
+
+def open_store(data_dir: Path, *, create: bool = True) -> "SqliteStore":
+    """Open the store of a data folder and keep everyone else out of it.
+
+    Raises:
+        ConflictError: another process has it; the message names it, and its address if it serves.
+        NotFoundError: there is no store and `create` is off.
+        UnavailableError: not writable, not coterie's, damaged, or from a newer version.
+    """
+    path = data_dir / "coterie.db"
+    if not create and not path.exists():
+        raise NotFoundError(f"there is no coterie data in {data_dir}: ingest something first, or name another folder")
+    try:
+        data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        lock = FolderLock(data_dir)
+    except OSError as error:
+        raise translated(error, data_dir) from error
+    try:
+        return SqliteStore(data_dir, lock)
+    except BaseException:
+        lock.release()
+        raise
+
+
+class SqliteStore(Store):
+    """See `Store`. Made by `open_store`."""
+
+    def __init__(self, data_dir: Path, lock: FolderLock) -> None:
+        self.data_dir = data_dir
+        self._path = data_dir / "coterie.db"
+        self._lock = lock
+        self._writer = Writer(open_writer(self._path), self._path)
+        self._readers = Readers(self._path)
+
+    def __enter__(self) -> "SqliteStore":
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def announce(self, address: str) -> None:
+        self._lock.write(address)
+
+    def close(self) -> None:
+        self._readers.close()
+        self._writer.close()
+        self._lock.release()
+
+    # --- model
+
+    def model(self) -> tuple[str, int] | None:
+        with self._readers.snapshot() as connection:
+            return queries.model(connection)
+
+    def bind_model(self, model_id: str, dim: int) -> None:
+        self._writer.run(lambda transaction: changes.bind_model(transaction, model_id, dim))
+
+    # --- ingest
+
+    def append(self, exchanges: Sequence[Exchange]) -> IngestResult:
+        return self._append(exchanges, wait=True).result()
+
+    def submit(self, exchanges: Sequence[Exchange]) -> Future[IngestResult]:
+        return self._append(exchanges, wait=False)
+
+    def _append(self, exchanges: Sequence[Exchange], *, wait: bool) -> Future[IngestResult]:
+        batch = changes.prepare(exchanges)
+        chars = sum(len(text) for item in batch for _, _, text in item.texts)
+        return self._writer.submit(lambda transaction: changes.append(transaction, batch), chars=chars, wait=wait)
+
+    # --- texts and vectors
+
+    def pending_texts(self, limit: int) -> list[tuple[TextId, str]]:
+        with self._readers.snapshot() as connection:
+            return queries.pending_texts(connection, limit)
+
+    def pending_count(self) -> int:
+        with self._readers.snapshot() as connection:
+            return queries.pending_count(connection)
+
+    def put_vectors(self, text_ids: Sequence[TextId] | NDArray[np.int64], vectors: NDArray[np.float32]) -> None:
+        ids = np.asarray(text_ids, dtype=np.int64)
+        stored = _as_stored(vectors, len(ids))
+        self._writer.run(lambda transaction: changes.put_vectors(transaction, ids, stored))
+
+    def vectors(self, text_ids: NDArray[np.int64]) -> NDArray[np.float32]:
+        with self._readers.snapshot() as connection:
+            return queries.vectors(connection, text_ids)
+
+    def texts(self, text_ids: NDArray[np.int64]) -> list[str]:
+        with self._readers.snapshot() as connection:
+            return queries.texts(connection, text_ids)
+
+    def text_ids(self, field: TextField, *, after: int = 0, limit: int = 1_000_000) -> NDArray[np.int64]:
+        with self._readers.snapshot() as connection:
+            return queries.text_ids(connection, field, after, limit)
+
+    def vectors_since(
+        self, field: TextField, after_vector: int, limit: int
+    ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.float32]]:
+        with self._readers.snapshot() as connection:
+            return queries.vectors_since(connection, field, after_vector, limit)
+
+    def view_vectors(self, model_id: str, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        with self._readers.snapshot() as connection:
+            return queries.view_vectors(connection, model_id, digests)
+
+    def put_view_vectors(self, model_id: str, digests: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
+        stored = _as_stored(vectors, len(digests))
+        self._writer.run(lambda transaction: changes.put_view_vectors(transaction, model_id, digests, stored))
+
+    # --- reading
+
+    def exchange(self, exchange_id: ExchangeId) -> Exchange:
+        found = self.exchanges([exchange_id])
+        if not found:
+            raise queries.missing_exchange(exchange_id)
+        return found[0]
+
+    def exchanges(self, exchange_ids: Sequence[ExchangeId]) -> list[Exchange]:
+        with self._readers.snapshot() as connection:
+            return queries.exchanges(connection, exchange_ids)
+
+    def exchange_text(self, exchange_id: ExchangeId, field: TextField) -> TextId | None:
+        with self._readers.snapshot() as connection:
+            return queries.exchange_text(connection, exchange_id, field)
+
+    def exchanges_of_texts(
+        self, field: TextField, text_ids: NDArray[np.int64], filter: SearchFilter, *, limit_per_text: int
+    ) -> dict[TextId, list[Exchange]]:
+        with self._readers.snapshot() as connection:
+            return queries.exchanges_of_texts(connection, field, text_ids, filter, limit_per_text)
+
+    def candidate_texts(self, field: TextField, filter: SearchFilter, *, limit: int) -> NDArray[np.int64] | None:
+        with self._readers.snapshot() as connection:
+            return queries.candidate_texts(connection, field, filter, limit)
+
+    def window(self, since_us: int | None, until_us: int | None) -> WindowRows:
+        with self._readers.snapshot() as connection:
+            return window_rows(connection, since_us, until_us)
+
+    def time_range(self) -> tuple[int, int] | None:
+        with self._readers.snapshot() as connection:
+            return queries.time_range(connection)
+
+    def stats(self) -> Stats:
+        names = (self._path.name, f"{self._path.name}-wal")
+        files = [path for path in (self.data_dir / name for name in names) if path.exists()]
+        with self._readers.snapshot() as connection:
+            return queries.stats(connection, sum(path.stat().st_size for path in files))
+
+    # --- runs and findings
+
+    def create_run(self, run: Run) -> None:
+        self._writer.run(lambda transaction: changes.create_run(transaction, run))
+
+    def update_run(self, run: Run) -> None:
+        if run.state is RunState.DONE:
+            raise InvalidError("a run is done only with its findings: use finish_run", field="state")
+        self._writer.run(lambda transaction: changes.update_run(transaction, run))
+
+    def run(self, run_id: str) -> Run:
+        with self._readers.snapshot() as connection:
+            return queries.run(connection, run_id)
+
+    def runs(self, *, limit: int, before: tuple[int, str] | None = None) -> list[Run]:
+        with self._readers.snapshot() as connection:
+            return queries.runs(connection, limit, before)
+
+    def finish_run(self, run: Run, findings: Sequence[Finding], standings: Sequence[Standing]) -> None:
+        if run.state is not RunState.DONE:
+            raise InvalidError(f"a finished run is done, not {run.state.value}: use update_run", field="state")
+        self._writer.run(lambda transaction: changes.finish_run(transaction, run, findings, standings))
+
+    def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
+        with self._readers.snapshot() as connection:
+            return queries.findings(connection, run_id)
+
+    def finding(self, finding_id: FindingId) -> Finding:
+        with self._readers.snapshot() as connection:
+            return queries.finding(connection, finding_id)
+
+    def reviews(self, finding_id: FindingId) -> list[Review]:
+        with self._readers.snapshot() as connection:
+            return queries.reviews(connection, finding_id)
+
+    def add_review(self, review: Review) -> Finding:
+        return self._writer.run(lambda transaction: changes.add_review(transaction, review))
+
+    def standing(self, account_id: AccountId) -> tuple[str, Standing | None]:
+        with self._readers.snapshot() as connection:
+            return queries.standing(connection, account_id)
+
+    def account_exchanges(self, account_id: AccountId) -> int:
+        with self._readers.snapshot() as connection:
+            return queries.account_exchanges(connection, account_id)
+
+    def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
+        with self._readers.snapshot() as connection:
+            return queries.events(connection, after, limit)
+
+    def last_event(self) -> int:
+        with self._readers.snapshot() as connection:
+            return queries.last_event(connection)
+
+    # --- benchmarks
+
+    def register_benchmark(self, name: str, items: Sequence[BenchmarkItem], time_us: int) -> Benchmark:
+        _check_items(items)
+        return self._writer.run(lambda transaction: changes.register_benchmark(transaction, name, items, time_us))
+
+    def benchmarks(self) -> list[Benchmark]:
+        with self._readers.snapshot() as connection:
+            return queries.benchmarks(connection)
+
+    def benchmark_items(self, name: str) -> tuple[list[BenchmarkItem], NDArray[np.int64]]:
+        with self._readers.snapshot() as connection:
+            return queries.benchmark_items(connection, name)
+
+    # --- erasure and audit
+
+    def erase_account(self, account_id: AccountId, time_us: int) -> Erasure:
+        return self._writer.run(lambda transaction: changes.erase_account(transaction, account_id, time_us))
+
+    def erased_since(self, seq: int) -> tuple[int, NDArray[np.int64]]:
+        with self._readers.snapshot() as connection:
+            return queries.erased_since(connection, seq)
+
+    def audit(self, action: str, subject: str, actor: str, time_us: int) -> None:
+        for name, value in (("action", action), ("subject", subject), ("actor", actor)):
+            if len(value) > LIMITS.id_chars_max or printable(value) != value:
+                raise InvalidError(
+                    f"{name} has {len(value)} characters or holds control characters: an audit row takes an id of "
+                    f"up to {LIMITS.id_chars_max}, never text",
+                    field=name,
+                )
+        self._writer.run(lambda transaction: changes.audit(transaction, action, subject, actor, time_us))
+
+
+def _as_stored(vectors: NDArray[np.float32], rows: int) -> NDArray[np.float16]:
+    if vectors.ndim != 2 or len(vectors) != rows:
+        raise InvalidError(f"vectors have the shape {vectors.shape}, wanted is [{rows}, dim]", field="vectors")
+    norms = np.linalg.norm(vectors, axis=1)
+    # Written so that NaN fails it.
+    if not np.all(np.abs(norms - 1) <= _NORM_ERROR_MAX):
+        raise InvalidError("vectors must have unit length: divide each row by its norm", field="vectors")
+    return vectors.astype("<f2")
+
+
+def _check_items(items: Iterable[BenchmarkItem]) -> None:
+    seen: set[str] = set()
+    for item in items:
+        if item.item_id in seen:
+            raise InvalidError(f"item_id {printable(item.item_id)} appears twice", field="item_id", reason="duplicate")
+        if not normalise(item.text):
+            raise InvalidError(f"item {printable(item.item_id)} has no text", field="text", reason="empty_text")
+        seen.add(item.item_id)
+    if not 1 <= len(seen) <= LIMITS.benchmark_items_max:
+        raise InvalidError(f"a benchmark has 1 to {LIMITS.benchmark_items_max} items, not {len(seen)}", field="items")
