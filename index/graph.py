@@ -43,8 +43,9 @@ def neighbour_graph(
 ) -> NeighbourGraph:
     """Find the k nearest neighbours of every row by inner product, without the row itself.
 
-    Equal similarities are ordered by row number; equal vectors are each other's first neighbours. The same input and
-    seed give the same graph on the same machine with the same number of threads.
+    Equal vectors are each other's first neighbours. Equal similarities are ordered by row number; which of several
+    equally far vectors takes the last place is FAISS's choice. The same input and seed give the same graph on the same
+    machine.
 
     Args:
         vectors: float32[n, dim], unit rows.

@@ -244,7 +244,7 @@ class VectorIndex:
 
 
 def _lists(rows: int) -> int:
-    return max(1, round(_LISTS_PER_SQRT_ROW * math.sqrt(rows)))
+    return max(1, min(rows, round(_LISTS_PER_SQRT_ROW * math.sqrt(rows))))
 
 
 def _stored_ids(index: Any) -> NDArray[np.int64]:
