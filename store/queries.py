@@ -263,7 +263,7 @@ def attribute_sets(connection: sqlite3.Connection, set_ids: Sequence[int]) -> di
 def _exchange(row: tuple[Any, ...]) -> Exchange:
     *values, attributes = row
     values[4], values[5] = values[4] or "", values[5] or ""
-    return Exchange(*values, json.loads(attributes))
+    return Exchange(*values, attributes=json.loads(attributes))
 
 
 def _conditions(search_filter: SearchFilter) -> tuple[list[str], list[Any]]:

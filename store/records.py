@@ -20,6 +20,8 @@ from coterie.domain import (
     Standing,
 )
 
+# One for all: json.dumps would make another for every exchange.
+_ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=dict)
 _SEVERITY_RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -30,7 +32,7 @@ def to_record(value: Run | Finding | Standing) -> str:
 
 def to_json(value: Mapping[str, Any]) -> str:
     """Canonical JSON: keys sorted, no spaces, Unicode as it is."""
-    return json.dumps(value, ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=dict)
+    return _ENCODER.encode(value)
 
 
 def run_from(record: str) -> Run:
