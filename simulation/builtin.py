@@ -9,7 +9,7 @@ from random import Random
 
 from coterie.simulation import wordbanks as bank
 from coterie.simulation.library import Item, Source
-from coterie.simulation.rewording import paraphrase
+from coterie.simulation.rewording import paraphrase, rotate_options
 
 _TRIES_PER_ITEM = 12
 
@@ -25,7 +25,8 @@ def builtin_sources(seed: int, accounts: int) -> list[Source]:
         items = _distinct(rng, maker, round(count * scale))
         sources.append(Source(name, group, items))
     sources.append(Source("builtin_chats", "C", _chats(Random(f"{seed}/chats"), round(350 * scale))))
-    sources.append(Source("builtin_parallel", "F", _parallel(Random(f"{seed}/parallel"), round(350 * scale))))
+    sources.append(Source("builtin_parallel_maths", "F", _parallel(Random(f"{seed}/maths"), round(350 * scale))))
+    sources.append(Source("builtin_parallel_daily", "F", _daily(Random(f"{seed}/daily"), round(250 * scale))))
     return sorted(sources, key=lambda source: (source.group, source.name))
 
 
@@ -256,6 +257,11 @@ def _reworded(rng: Random) -> Item:
     return Item(paraphrase(rng, rng.choice(frames).format_map(_numbers(rng))), "", "en")
 
 
+def _reworded_choice(rng: Random) -> Item:
+    item = rng.choice((_geography, _science, _usage))(rng)
+    return Item(paraphrase(rng, rotate_options(rng, item.text)), "", "en", item.subject)
+
+
 def _chats(rng: Random, count: int) -> list[Item]:
     items = []
     for number in range(count):
@@ -279,6 +285,17 @@ def _parallel(rng: Random, count: int) -> list[Item]:
     return items
 
 
+def _daily(rng: Random, count: int) -> list[Item]:
+    """Everyday questions in six languages; the frames of all languages are in the same order."""
+    items = []
+    for number in range(count):
+        row = rng.randrange(len(next(iter(bank.LANGUAGE_FRAMES.values()))))
+        slots = {"n": rng.choice(bank.WORLD_NOUNS), "c": rng.choice(list(bank.COUNTRIES.values()))}
+        for language, frames in bank.LANGUAGE_FRAMES.items():
+            items.append(Item(frames[row].format_map(slots), "", language, "", "", 0, f"daily{number}"))
+    return list({item.text: item for item in items}.values())
+
+
 _RECIPES: tuple[tuple[str, str, int, Maker], ...] = (
     ("builtin_shop_maths", "A", 1_400, _maths(bank.SHOP_MATHS)),
     ("builtin_journey_maths", "A", 1_000, _maths(bank.JOURNEY_MATHS)),
@@ -300,4 +317,5 @@ _RECIPES: tuple[tuple[str, str, int, Maker], ...] = (
     ("builtin_security_probing", "D", 900, _security),
     ("builtin_risky_requests", "D", 700, _risky),
     ("builtin_reworded_maths", "F", 700, _reworded),
+    ("builtin_reworded_choice", "F", 700, _reworded_choice),
 )

@@ -1,6 +1,7 @@
 """The guilty: one work list dealt out over many accounts, by kind of list and by how they hide."""
 
 import re
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
@@ -55,7 +56,7 @@ def plan_campaigns(world: World, rng: Random) -> list[Plan]:
     count = config.campaign_count
     if count == 0:
         return []
-    kinds = _cycle(rng, _kinds_possible(world), count)
+    kinds = _draw_kinds(rng, _kinds_possible(world), count)
     evasions = _cycle(rng, list(config.evasions or _default_evasions(config.mix)), count)
     sizes = _sizes(rng, evasions, config.guilty_count)
     plans = []
@@ -130,18 +131,37 @@ def _sizes(rng: Random, evasions: list[str], total: int) -> list[int]:
     ]
 
 
-def _kinds_possible(world: World) -> list[str]:
+def _draw_kinds(rng: Random, lists: dict[str, int], count: int) -> list[str]:
+    """Kinds in turn, each only as often as there are lists for it: two campaigns on one list would be one to see."""
+    order = [kind for kind in KINDS if lists[kind]]
+    rng.shuffle(order)
+    drawn: Counter[str] = Counter()
+    kinds: list[str] = []
+    for turn in range(count * len(order)):
+        kind = order[turn % len(order)]
+        # When no kind has a list left, lists are dealt from twice.
+        if drawn[kind] < lists[kind] or all(drawn[other] >= lists[other] for other in order):
+            drawn[kind] += 1
+            kinds.append(kind)
+        if len(kinds) == count:
+            break
+    return kinds
+
+
+def _kinds_possible(world: World) -> dict[str, int]:
+    """How many lists there are to deal out for each kind of campaign."""
     library = world.library
-    possible = {
-        "benchmark": bool(library.group("A")),
-        "unknown_benchmark": any(len(source.subjects) >= 4 for source in library.group("A")),
-        "instruction_sweep": bool(library.group("B")),
-        "reasoning_elicitation": bool(library.group("A", "B")),
-        "probing": bool(library.group("D")),
-        "multilingual": bool(_parallel_sources(world)),
-        "rephrased_benchmark": any(source not in _parallel_sources(world) for source in library.group("F")),
+    parallel = _parallel_sources(world)
+    benchmarks = library.group("A")
+    return {
+        "benchmark": (len(benchmarks) + 1) // 2,
+        "unknown_benchmark": (sum(len(source.subjects) >= 4 for source in benchmarks) + 1) // 2,
+        "instruction_sweep": len(library.group("B")),
+        "reasoning_elicitation": (len(library.group("A", "B")) + 1) // 3,
+        "probing": (sum(source.length_median < 800 for source in library.group("D")) + 1) // 2,
+        "multilingual": len(parallel),
+        "rephrased_benchmark": sum(source not in parallel for source in library.group("F")),
     }
-    return [kind for kind in KINDS if possible[kind]]
 
 
 def _parallel_sources(world: World) -> list[Source]:
@@ -157,6 +177,9 @@ def _slices(world: World, rng: Random, plan: Plan, shares: list[int]) -> list[li
     needed = sum(shares)
     extra = 2.5 if plan.evasion == "partial" else 1.0
     items = _work_list(world, rng, plan.kind, round(needed * extra), plan.evasion)
+    if plan.kind in ("benchmark", "unknown_benchmark") and len(items) < needed:
+        # A list too short for so many accounts is joined by the next one.
+        items += _blend(world, rng, "A", needed - len(items), lambda _: True)
     if plan.evasion == "language":
         return _slices_by_language(rng, items, shares)
     if plan.evasion == "contiguous":

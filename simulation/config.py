@@ -111,7 +111,7 @@ class Config:
             return self.campaigns
         # Fewer and larger as traffic grows: work lists are finite, and so are those who deal them out.
         at_400 = 8 if self.mix == "easy" else 14
-        return max(1, round(at_400 * (self.accounts / 400) ** (1.0 if self.accounts < 400 else 0.6)))
+        return max(1, round(at_400 * math.pow(self.accounts / 400, 1.0 if self.accounts < 400 else 0.6)))
 
     @property
     def guilty_count(self) -> int:
@@ -119,7 +119,7 @@ class Config:
         if self.campaign_count == 0:
             return 0
         small = min(self.accounts, 400)
-        share = _GUILTY_SHARE[self.mix] * small * (self.accounts / small) ** 0.7
+        share = _GUILTY_SHARE[self.mix] * small * math.pow(self.accounts / small, 0.7)
         count = max(round(share), self.campaign_count * _MEMBERS_MIN)
         return min(count, self.campaign_count * max(40, self.accounts // 10))
 

@@ -464,6 +464,10 @@ LANGUAGE_NOUNS = {
     "it": "divano, pianoforte, motorino, telefono, forno, orologio, cappotto, tetto, giardino, quadro, motore, violino, rubinetto, tappeto, frigorifero, telescopio",
     "nl": "fiets, piano, boot, telefoon, oven, klok, jas, dak, tuin, schilderij, motor, viool, kraan, spiegel, koelkast, telescoop",
 }  # fmt: skip
+WORLD_NOUNS = (
+    "piano", "radio", "laptop", "robot", "tablet", "drone", "router", "scanner", "smartphone", "kayak", "sofa", "ventilator",
+    "generator", "trampoline", "ukulele", "monitor", "server", "skateboard", "terrarium", "bonsai",
+)  # fmt: skip
 PARALLEL_MATHS = (
     {
         "en": "{name} buys {a} books for {p} euros each and pays with {big} euros. How much change is there?",
