@@ -86,6 +86,7 @@ CREATE TABLE run (
     record TEXT NOT NULL
 ) STRICT;
 CREATE INDEX run_created ON run (created_us, run_id);
+CREATE INDEX run_state ON run (state, created_us, run_id);
 
 -- finding_id is the same from run to run.
 CREATE TABLE finding (

@@ -48,7 +48,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
         _check_owner(connection, path)
         _set_up(connection)
         migrate(connection, path)
-    except sqlite3.Error as error:
+        _sync_folder(path.parent)
+    except (OSError, sqlite3.Error) as error:
         connection.close()
         raise translated(error, path) from error
     except CoterieError:
@@ -100,8 +101,6 @@ class Readers:
         except sqlite3.Error as error:
             raise translated(error, self._path) from error
         finally:
-            if connection.in_transaction:
-                connection.execute("ROLLBACK")
             self._give_back(connection)
 
     def close(self) -> None:
@@ -130,9 +129,18 @@ class Readers:
             raise translated(error, self._path) from error
 
     def _give_back(self, connection: sqlite3.Connection) -> None:
+        usable = True
+        try:
+            if connection.in_transaction:
+                connection.execute("ROLLBACK")
+        except sqlite3.Error:
+            # Its file is in trouble, which the reader is told already: the next reader gets a fresh connection.
+            connection.close()
+            usable = False
         with self._changed:
             self._lent -= 1
-            self._free.append(connection)
+            if usable:
+                self._free.append(connection)
             self._changed.notify_all()
 
     def _connect(self) -> sqlite3.Connection:
@@ -179,6 +187,15 @@ _ADVICE = (
     ("SQLITE_IOERR", "reading or writing {path} failed, nothing of this request is promised: check the disk"),
     ("SQLITE_BUSY", "{path} is locked by another program: end it, then try again"),
 )
+
+
+def _sync_folder(folder: Path) -> None:
+    # A new file's name is durable only when its folder is.
+    descriptor = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
 
 
 def _check_owner(connection: sqlite3.Connection, path: Path) -> None:

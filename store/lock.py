@@ -6,7 +6,7 @@ import os
 import weakref
 from pathlib import Path
 
-from coterie.domain import ConflictError
+from coterie.domain import ConflictError, UnavailableError
 
 
 class FolderLock:
@@ -34,6 +34,8 @@ class FolderLock:
 
     def write(self, address: str) -> None:
         """Say who holds the folder: this process, serving at `address`, or nowhere when that is empty."""
+        if self._descriptor < 0:
+            raise UnavailableError("the store is closed: open it again")
         content = json.dumps({"pid": os.getpid(), "address": address}).encode()
         os.ftruncate(self._descriptor, 0)
         os.pwrite(self._descriptor, content, 0)

@@ -123,7 +123,7 @@ def view_vectors(
 
 def unit_rows(stored: Sequence[bytes], dim: int) -> NDArray[np.float32]:
     """Stored float16 vectors as float32[n, dim] of unit length, which rounding to float16 had lost."""
-    rows = np.frombuffer(b"".join(stored), dtype="<f2").reshape(-1, dim).astype(np.float32)
+    rows = np.frombuffer(b"".join(stored), dtype="<f2").reshape(len(stored), dim).astype(np.float32)
     rows /= np.linalg.norm(rows, axis=1, keepdims=True)
     return rows
 
@@ -157,9 +157,11 @@ def _dim(connection: sqlite3.Connection) -> int:
 
 # --- exchanges ------------------------------------------------------------------------------------------------
 
-_EXCHANGE = (
+_EXCHANGE_COLUMNS = (
     "SELECT e.exchange_id, e.account_id, e.time_us, p.content, r.content, s.content, e.conversation_id, e.turn,"
-    " e.model, e.input_tokens, e.output_tokens, e.cost_usd, a.content FROM exchange e"
+    " e.model, e.input_tokens, e.output_tokens, e.cost_usd, a.content"
+)
+_EXCHANGE_TEXTS = (
     " LEFT JOIN text p ON p.text_id = e.prompt LEFT JOIN text r ON r.text_id = e.response"
     " LEFT JOIN text s ON s.text_id = e.system LEFT JOIN attribute_set a ON a.set_id = e.attribute_set"
 )
@@ -169,7 +171,9 @@ def exchanges(connection: sqlite3.Connection, exchange_ids: Sequence[ExchangeId]
     """The exchanges among these ids, in the order asked."""
     found: dict[str, Exchange] = {}
     for chunk in chunks(exchange_ids):
-        rows = connection.execute(f"{_EXCHANGE} WHERE e.exchange_id IN ({marks(chunk)})", chunk)
+        rows = connection.execute(
+            f"{_EXCHANGE_COLUMNS} FROM exchange e {_EXCHANGE_TEXTS} WHERE e.exchange_id IN ({marks(chunk)})", chunk
+        )
         found.update((row[0], _exchange(row)) for row in rows)
     return [found[exchange_id] for exchange_id in exchange_ids if exchange_id in found]
 
@@ -196,9 +200,11 @@ def exchanges_of_texts(
 ) -> dict[TextId, list[Exchange]]:
     """For each text the newest exchanges that have it and pass the filter; texts without one are left out."""
     conditions, parameters = _conditions(search_filter)
+    where = " AND ".join([f"e.{field.value} = ?", *conditions])
+    # Without the hint SQLite may go through an account's exchanges once for every text.
     statement = (
-        f"{_EXCHANGE} WHERE {' AND '.join([f'e.{field.value} = ?', *conditions])}"
-        " ORDER BY e.time_us DESC, e.sequence DESC LIMIT ?"
+        f"{_EXCHANGE_COLUMNS} FROM exchange e INDEXED BY exchange_{field.value} {_EXCHANGE_TEXTS}"
+        f" WHERE {where} ORDER BY e.time_us DESC, e.sequence DESC LIMIT ?"
     )
     found: dict[TextId, list[Exchange]] = {}
     for text_id in np.unique(text_ids).tolist():
