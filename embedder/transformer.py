@@ -104,7 +104,7 @@ class SentenceTransformerEncoder:
         for batch in token_budget_batches(lengths, self._batch_tokens):
             check_cancelled(cancelled)
             weights = np.array([max(1, len(windows[window])) for window in batch], dtype=np.float32)
-            vectors = self._forward([windows[window] for window in batch])
+            vectors = self._forward_halving([windows[window] for window in batch])
             batch_owners = owners[batch]
             np.add.at(sums, batch_owners, vectors * weights[:, None])
             np.subtract.at(unfinished, batch_owners, 1)
@@ -129,6 +129,18 @@ class SentenceTransformerEncoder:
         self._tokenizer.no_truncation()
         self._tokenizer.no_padding()
         return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)]
+
+    def _forward_halving(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
+        """`_forward`, in ever smaller parts when the device has not enough memory for the whole batch."""
+        try:
+            return self._forward(windows)
+        except torch.OutOfMemoryError as error:
+            if len(windows) == 1:
+                raise UnavailableError(
+                    f"device {self.device} has not enough memory for one window of {self.model_id!r}: use device cpu"
+                ) from error
+        half = len(windows) // 2
+        return np.vstack([self._forward_halving(windows[:half]), self._forward_halving(windows[half:])])
 
     def _forward(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
         """One batch through the model: float32[len(windows), dim], unit rows."""
@@ -159,7 +171,12 @@ class SentenceTransformerEncoder:
         self._tokenizer.no_padding()
         bare = self._tokenizer.encode("a", add_special_tokens=False).ids
         framed = self._tokenizer.encode("a", add_special_tokens=True).ids
-        start = next(at for at in range(len(framed)) if framed[at : at + len(bare)] == bare)
+        start = next((at for at in range(len(framed)) if bare and framed[at : at + len(bare)] == bare), None)
+        if start is None:
+            raise InvalidError(
+                f"model {self.model_id!r}: its tokenizer does not put its tokens around a text; choose another model",
+                field="model",
+            )
         prompt = (self._model.prompts or {}).get(self._model.default_prompt_name or "") or ""
         prompt_ids = self._tokenizer.encode(prompt, add_special_tokens=False).ids if prompt else []
         before = framed[:start] + prompt_ids
@@ -225,13 +242,14 @@ def _load(folder: Path, model_id: str, device: str) -> SentenceTransformer:
 @contextlib.contextmanager
 def _no_progress_bar() -> Iterator[None]:
     """Keep transformers from drawing on a terminal that is not its own."""
-    was_enabled = transformers_logging.is_progress_bar_enabled()
-    transformers_logging.disable_progress_bar()
+    bars: Any = transformers_logging  # its functions carry no types
+    was_enabled = bars.is_progress_bar_enabled()
+    bars.disable_progress_bar()
     try:
         yield
     finally:
         if was_enabled:
-            transformers_logging.enable_progress_bar()
+            bars.enable_progress_bar()
 
 
 def _fast_tokenizer(model: SentenceTransformer, model_id: str) -> Any:

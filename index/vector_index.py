@@ -21,7 +21,9 @@ from coterie.index.snapshot import Write, damaged, open_snapshot, write_snapshot
 
 FLAT_ROWS_MAX = 100_000
 _LISTS_PER_SQRT_ROW = 4
-_PROBES = 64
+_PROBES = 128
+"""Lists a search looks at: recall@10 .98 on real prompts, .965 with half as many."""
+
 _TRAINING_ROWS_PER_LIST = 40
 _TRAINING_ITERATIONS = 10
 _SCORED_EXACTLY_MAX = 20_000
@@ -35,7 +37,7 @@ class VectorIndex:
     """Inner-product search over unit vectors with int64 ids. Thread-safe: searches run side by side, changes alone.
 
     Up to 100,000 rows a search is exact. Above, an inverted file is trained (seconds, during the `add` that crosses
-    the line and whenever the index has grown fourfold; searches go on meanwhile) and a search looks at the 64 nearest
+    the line and whenever the index has grown fourfold; searches go on meanwhile) and a search looks at the 128 nearest
     of its lists.
 
     Args:

@@ -6,7 +6,7 @@ import warnings
 import numpy as np
 import pytest
 
-from coterie.domain import CancelledRunError, InvalidError
+from coterie.domain import CancelledRunError, InvalidError, UnavailableError
 from coterie.embedder import load_encoder
 
 transformer = pytest.importorskip("coterie.embedder.transformer")
@@ -115,6 +115,24 @@ def test_threads_take_turns_and_get_their_own_vectors(minilm):
         thread.join(timeout=60)
     for number, vector in enumerate(expected):
         assert cosine(results[number], vector).min() > 0.9999
+
+
+def test_a_device_short_of_memory_gets_smaller_batches_and_at_last_an_error(minilm, monkeypatch):
+    torch = pytest.importorskip("torch")
+    expected, forward, sizes = minilm.encode(TEXTS), minilm._forward, []
+
+    def short_of_memory(windows, rows_max):
+        sizes.append(len(windows))
+        if len(windows) > rows_max:
+            raise torch.OutOfMemoryError("out of memory")
+        return forward(windows)
+
+    monkeypatch.setattr(minilm, "_forward", lambda windows: short_of_memory(windows, 1))
+    assert cosine(minilm.encode(TEXTS), expected).min() > 0.9999
+    assert max(sizes) > 1
+    monkeypatch.setattr(minilm, "_forward", lambda windows: short_of_memory(windows, 0))
+    with pytest.raises(UnavailableError, match="not enough memory"):
+        minilm.encode(TEXTS)
 
 
 def test_prompt_of_a_model_goes_before_every_window(minilm, monkeypatch):

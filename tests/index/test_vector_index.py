@@ -98,7 +98,8 @@ def test_hits_are_those_of_the_twin(filled, unit):
     assert_same_hits(index, twin, queries, 4_000)
 
 
-def test_inverted_search_finds_nearly_all_of_the_true_hits_within_its_probes(unit):
+def test_inverted_search_finds_nearly_all_of_the_true_hits_within_its_probes(unit, monkeypatch):
+    monkeypatch.setattr("coterie.index.vector_index._PROBES", 64)
     index, twin = VectorIndex(32, flat_rows_max=500), NumpyIndex(32)
     vectors = unit(6_000, 32, centres=150)
     index.add(np.arange(6_000), vectors)
