@@ -1,0 +1,342 @@
+"""The command line: `coterie VERB`. Exit codes: 0 done, 1 failed, 2 usage; stdout is data, stderr is progress."""
+
+import argparse
+import ast
+import dataclasses
+import inspect
+import os
+import sys
+from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from coterie.client.channel import check_address
+from coterie.client.ingest import BATCH_DEFAULT
+from coterie.domain import LIMITS, CoterieError, FindingKind, InvalidError, ReviewState, parse_time
+from coterie.server import cli_commands, config
+from coterie.server.cli_commands import Session, UsageError
+from coterie.server.cli_terminal import Terminal, shown
+
+_EPILOG = """\
+Without --server, a verb works on the data folder itself; with it, at a running `coterie serve`.
+A first round:  coterie simulate --out sim; coterie ingest sim/events.jsonl; coterie recluster; coterie findings
+"""
+_DEMO_ACCOUNTS = 150
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command line; returns the exit code."""
+    parser = make_parser()
+    options = parser.parse_args(argv)
+    problem = _contradiction(options)
+    if problem:
+        parser.error(problem)
+    try:
+        code: int = options.run_verb(Session(options, _terminal(options)))
+        sys.stdout.flush()
+    except KeyboardInterrupt:
+        return _fail(options, "interrupted")
+    except BrokenPipeError:
+        # Whoever read stdout has gone; keep the interpreter from flushing into the void once more.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 1
+    except UsageError as error:
+        _fail(options, str(error))
+        return 2
+    except CoterieError as error:
+        return _fail(options, str(error))
+    except Exception as error:  # noqa: BLE001 - nobody above us but the person, who asked for no traceback
+        return _fail(options, f"unexpected {type(error).__name__}: run it again with --debug and report what it says")
+    return code
+
+
+def _fail(options: argparse.Namespace, message: str) -> int:
+    if options.debug:
+        raise  # noqa: PLE0704 - called while handling the exception
+    sys.stderr.write(f"coterie: {shown(message)}\n")
+    return 1
+
+
+def _terminal(options: argparse.Namespace) -> Terminal:
+    prefix = ["coterie"]
+    for flag in ("data_dir", "server", "config", "model"):
+        value = getattr(options, flag)
+        if value is not None:
+            prefix += [f"--{flag.replace('_', '-')}", str(value)]
+    return Terminal(as_json=options.json, prefix=prefix, remote=bool(options.server))
+
+
+def _contradiction(options: argparse.Namespace) -> str:
+    if options.server and (options.data_dir or options.model):
+        return "--server and --data-dir or --model exclude each other: the server has its own folder and model"
+    if options.server and options.verb in ("serve", "simulate", "demo"):
+        return f"{options.verb} does not talk to a server: leave --server out"
+    if options.verb == "recluster" and not options.wait and not options.server:
+        return "--no-wait needs --server: without one, the run would end with this command"
+    return ""
+
+
+# The parser
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Every verb and option, each with its help."""
+    parser = argparse.ArgumentParser(
+        prog="coterie",
+        description="Finds the accounts that act as one: coordinated campaigns against language-model APIs.",
+        epilog=_EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    parser.add_argument(
+        "--version", action="version", version=f"coterie {version('coterie')}", help="print it and exit"
+    )
+    parser.add_argument("--data-dir", type=Path, metavar="DIR", help="data folder (default: coterie-data)")
+    parser.add_argument(
+        "--server", type=_checked(check_address), metavar="HOST:PORT", help="work at this server (or unix:PATH)"
+    )
+    parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
+    parser.add_argument("--model", metavar="NAME", help="embedding model of the data folder")
+    parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--debug", action="store_true", help="let errors show where they come from")
+    verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
+    for add in (_add_data_verbs, _add_reading_verbs, _add_benchmark_verbs, _add_trial_verbs, _add_upkeep_verbs):
+        add(verbs)
+    return parser
+
+
+def _verb(
+    verbs: Any, name: str, run: Callable[[Session], int], summary: str, *, data: bool = True
+) -> argparse.ArgumentParser:
+    verb: argparse.ArgumentParser = verbs.add_parser(
+        name.rsplit(maxsplit=1)[-1], help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
+    )
+    verb.set_defaults(run_verb=run, verb=name)
+    if data:  # accepted after the verb too: it is what one adds last
+        verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON instead of tables")
+    return verb
+
+
+def _add_data_verbs(verbs: Any) -> None:
+    serve = _verb(verbs, "serve", cli_commands.serve, "serve the data folder over gRPC until stopped", data=False)
+    _add_settings(serve)
+    ingest = _verb(verbs, "ingest", cli_commands.ingest, "read exchanges in; returns when they are durable")
+    ingest.add_argument("file", metavar="FILE", help="JSON lines, gzipped or not; - is stdin")
+    ingest.add_argument(
+        "--batch",
+        type=_between(1, LIMITS.batch_exchanges_max),
+        default=BATCH_DEFAULT,
+        metavar="N",
+        help=f"exchanges in a message (default: {BATCH_DEFAULT})",
+    )
+    recluster = _verb(verbs, "recluster", cli_commands.recluster, "embed what is pending, then look for campaigns")
+    _add_window(recluster, "14 days before the end", "up to the newest exchange")
+    recluster.add_argument(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=True,
+        help="watch the run until it is finished (the default)",
+    )
+
+
+def _add_reading_verbs(verbs: Any) -> None:
+    findings = _verb(verbs, "findings", cli_commands.findings, "list what a run found")
+    findings.add_argument("--run", default="", metavar="ID", help="of this run (default: the newest that is done)")
+    findings.add_argument("--kind", type=_word(FindingKind), metavar="KIND", help=f"only {_words(FindingKind)}")
+    findings.add_argument("--review", type=_word(ReviewState), metavar="STATE", help=f"only {_words(ReviewState)}")
+    findings.add_argument("--account", default="", metavar="ID", help="only those that hold this account")
+    finding = _verb(verbs, "finding", cli_commands.finding, "show one finding with its evidence")
+    finding.add_argument("id", metavar="ID", help="the finding")
+    account = _verb(
+        verbs, "account", cli_commands.account, "tell whether an account is in anything, or how near it was"
+    )
+    account.add_argument("id", metavar="ID", help="the account")
+    _add_search(verbs)
+    review = _verb(verbs, "review", cli_commands.review, "record a decision on a finding")
+    review.add_argument("id", metavar="ID", help="the finding")
+    review.add_argument("decision", type=_word(ReviewState), metavar="DECISION", help=_words(ReviewState))
+    review.add_argument("--reason", required=True, metavar="TEXT", help="why")
+    review.add_argument("--reviewer", metavar="NAME", help="who decides (default: your login name)")
+    runs = _verb(verbs, "runs", cli_commands.runs, "list runs, newest first")
+    runs.add_argument(
+        "--limit", type=_between(1, 10_000), default=20, metavar="N", help="at most so many (default: 20)"
+    )
+
+
+def _add_search(verbs: Any) -> None:
+    search = _verb(verbs, "search", cli_commands.search, "find who else asks like this")
+    search.add_argument("text", nargs="?", metavar="TEXT", help="what to look for; - reads it from stdin")
+    search.add_argument("--exchange", metavar="ID", help="look for what is like this exchange instead")
+    search.add_argument("--response", action="store_true", help="compare responses, not prompts")
+    search.add_argument(
+        "-k",
+        type=_between(1, LIMITS.search_k_max),
+        default=LIMITS.search_k_default,
+        metavar="N",
+        help=f"hits wanted (default: {LIMITS.search_k_default})",
+    )
+    search.add_argument("--account", action="append", default=[], metavar="ID", help="only of this account; repeatable")
+    search.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        dest="answered_by",
+        metavar="NAME",
+        help="only answered by this model; repeatable",
+    )
+    _add_window(search, "the beginning", "the end")
+    search.add_argument(
+        "--attribute",
+        action="append",
+        type=_attribute,
+        default=[],
+        metavar="KEY=VALUE",
+        help="only with this label; repeatable",
+    )
+    search.add_argument("--one-per-account", action="store_true", help="at most one hit for each account")
+
+
+def _add_benchmark_verbs(verbs: Any) -> None:
+    parser = verbs.add_parser(
+        "benchmark", help="register reference corpora and recognise their items", allow_abbrev=False
+    )
+    inner = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
+    register = _verb(inner, "benchmark register", cli_commands.benchmark_register, "register a benchmark")
+    register.add_argument("name", metavar="NAME", help="what to call it")
+    register.add_argument("file", metavar="FILE", help='lines of {"item_id","text","answer"?}; - is stdin')
+    _verb(inner, "benchmark list", cli_commands.benchmark_list, "list registered benchmarks")
+    match = _verb(inner, "benchmark match", cli_commands.benchmark_match, "tell which item a text is")
+    match.add_argument("text", metavar="TEXT", help="the text; - reads it from stdin")
+
+
+def _add_trial_verbs(verbs: Any) -> None:
+    from coterie.simulation.config import EVASIONS
+
+    simulate = _verb(verbs, "simulate", cli_commands.simulate, "compose traffic with campaigns hidden in it")
+    simulate.add_argument("--out", type=Path, required=True, metavar="DIR", help="where events.jsonl and truth.json go")
+    simulate.add_argument("--corpus", type=Path, metavar="DIR", help="folder of texts (default: built-in text)")
+    simulate.add_argument("--accounts", type=int, metavar="N", help="how many accounts (default: 400)")
+    simulate.add_argument("--mix", metavar="MIX", help="easy, hard, or null, which holds no campaign (default: easy)")
+    simulate.add_argument("--campaigns", type=int, metavar="N", help="how many campaigns (default: by accounts)")
+    simulate.add_argument(
+        "--cover", type=float, metavar="F", help="share of ordinary traffic in a campaign (default: 0)"
+    )
+    simulate.add_argument("--background", type=float, metavar="X", help="multiplies the innocent (default: 1)")
+    simulate.add_argument("--rate", type=float, metavar="X", help="multiplies a campaign's requests (default: 1)")
+    simulate.add_argument("--days", type=int, metavar="N", help="length of the traffic in days (default: 7)")
+    simulate.add_argument("--responses", type=float, metavar="F", help="share that carries a response (default: 0.35)")
+    simulate.add_argument(
+        "--evasion",
+        action="append",
+        dest="evasions",
+        metavar="NAME",
+        help=f"a way to hide, of {', '.join(EVASIONS)}; repeatable (default: by mix)",
+    )
+    simulate.add_argument("--split", metavar="SPLIT", help="all, or tune or test: halves of the text (default: all)")
+    simulate.add_argument("--prompt-chars-max", type=int, metavar="N", help="cut longer prompts here")
+    simulate.add_argument("--response-chars-max", type=int, metavar="N", help="cut longer responses here")
+    simulate.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same traffic (default: 0)")
+    evaluate = _verb(verbs, "evaluate", cli_commands.evaluate, "score the newest run against simulated truth")
+    evaluate.add_argument("events", type=Path, metavar="EVENTS", help="events.jsonl of a simulation")
+    evaluate.add_argument("truth", type=Path, metavar="TRUTH", help="truth.json beside it")
+    demo = _verb(verbs, "demo", cli_commands.demo, "show the whole service on simulated traffic", data=False)
+    demo.add_argument("--corpus", type=Path, metavar="DIR", help="folder of texts (default: built-in text)")
+    demo.add_argument(
+        "--accounts",
+        type=int,
+        default=_DEMO_ACCOUNTS,
+        metavar="N",
+        help=f"how many accounts (default: {_DEMO_ACCOUNTS})",
+    )
+    demo.add_argument("--seed", type=int, default=1, metavar="N", help="which traffic (default: 1)")
+
+
+def _add_upkeep_verbs(verbs: Any) -> None:
+    _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
+    erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")
+    erase.add_argument("id", metavar="ACCOUNT", help="the account")
+    erase.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_window(verb: argparse.ArgumentParser, since: str, until: str) -> None:
+    time_help = "RFC 3339 time or date (UTC)"
+    verb.add_argument(
+        "--since", type=_checked(_time_us), metavar="T", help=f"not before this {time_help}; default {since}"
+    )
+    verb.add_argument("--until", type=_checked(_time_us), metavar="T", help=f"before this {time_help}; default {until}")
+
+
+def _add_settings(serve: argparse.ArgumentParser) -> None:
+    explained = _setting_help()
+    for item in dataclasses.fields(config.Config):
+        if item.name not in ("data_dir", "model"):
+            serve.add_argument(
+                f"--{item.name.replace('_', '-')}",
+                dest=item.name,
+                metavar="VALUE",
+                help=f"{explained[item.name].replace('%', '%%')} (default: {item.default or 'none'})",
+            )
+
+
+def _setting_help() -> dict[str, str]:
+    """What stands under each field of `Config`: the one place where settings are explained."""
+    body = ast.parse(inspect.getsource(config.Config)).body[0]
+    assert isinstance(body, ast.ClassDef)
+    explained = {}
+    for field, below in zip(body.body, body.body[1:], strict=False):
+        if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
+            assert isinstance(field.target, ast.Name)
+            explained[field.target.id] = " ".join(str(below.value.value).split()).rstrip(".")
+    return explained
+
+
+# Argument types
+
+
+def _checked(convert: Callable[[str], Any]) -> Callable[[str], Any]:
+    def converted(value: str) -> Any:
+        try:
+            return convert(value)
+        except InvalidError as error:
+            raise argparse.ArgumentTypeError(str(error)) from error
+
+    return converted
+
+
+def _time_us(value: str) -> int:
+    return parse_time(f"{value}T00:00:00Z" if len(value) == len("2000-01-01") else value)
+
+
+def _between(low: int, high: int) -> Callable[[str], int]:
+    def converted(value: str) -> int:
+        if not value.isdecimal() or not low <= int(value) <= high:
+            raise argparse.ArgumentTypeError(f"{value!r} must be a whole number from {low} to {high}")
+        return int(value)
+
+    return converted
+
+
+def _attribute(value: str) -> tuple[str, str]:
+    key, found, wanted = value.partition("=")
+    if not key or not found:
+        raise argparse.ArgumentTypeError(f"{value!r} must be KEY=VALUE")
+    return key, wanted
+
+
+def _word(kind: type[FindingKind] | type[ReviewState]) -> Callable[[str], Any]:
+    def converted(value: str) -> Any:
+        try:
+            return kind(value)
+        except ValueError:
+            raise argparse.ArgumentTypeError(f"{value!r} must be one of: {_words(kind)}") from None
+
+    return converted
+
+
+def _words(kind: type[FindingKind] | type[ReviewState]) -> str:
+    return ", ".join(member.value for member in kind)
+
+
+if __name__ == "__main__":
+    sys.exit(main())

@@ -1,0 +1,376 @@
+"""What people see: tables and pages made of domain values. Everything a caller sent goes through `shown`."""
+
+from collections.abc import Mapping, Sequence
+from datetime import UTC, datetime
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.panel import Panel
+from rich.table import Table
+from rich.text import Text
+
+from coterie.domain import (
+    AccountReport,
+    Benchmark,
+    BenchmarkMatch,
+    Erasure,
+    Evidence,
+    Exchange,
+    Finding,
+    Hit,
+    Lineage,
+    Review,
+    ReviewState,
+    Run,
+    RunState,
+    Severity,
+    Stats,
+)
+from coterie.server.cli_terminal import shown, styled
+
+ACCOUNTS_SHOWN = 15
+EXEMPLARS_SHOWN = 6
+EXEMPLAR_CHARS = 240
+HIT_CHARS = 180
+_WHO_CHARS = 36
+
+_SEVERITY_STYLES = {
+    Severity.LOW: "dim",
+    Severity.MEDIUM: "yellow",
+    Severity.HIGH: "red",
+    Severity.CRITICAL: "bold red",
+}
+_STATE_STYLES = {RunState.DONE: "green", RunState.FAILED: "red", RunState.CANCELLED: "yellow"}
+
+
+def table(*columns: str, title: str = "", right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+    """A table in the house style.
+
+    Args:
+        right: columns of numbers.
+        whole: columns that are never wrapped or cut: ids, to be copied.
+    """
+    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    for column in columns:
+        made.add_column(
+            column,
+            justify="right" if column in right else "left",
+            no_wrap=column in whole or column in right,
+            overflow="fold",
+        )
+    return made
+
+
+def moment(time_us: int) -> str:
+    """A time in UTC to the minute; a dash for none."""
+    return datetime.fromtimestamp(time_us / 1e6, UTC).strftime("%Y-%m-%d %H:%M") if time_us else "-"
+
+
+def number(value: float) -> str:
+    """A number for reading: counts with separators, others to four digits."""
+    if value == int(value) and abs(value) < 1e15:
+        return f"{int(value):,}"
+    return f"{value:.4g}"
+
+
+def p_value(value: float | None) -> str:
+    """A p-value to two digits; a dash for evidence that is an effect size."""
+    if value is None:
+        return "-"
+    return "<1e-300" if value == 0 else f"{value:.2g}"
+
+
+def severity(value: Severity) -> Text:
+    """A severity in its colour."""
+    return Text(value.value, style=_SEVERITY_STYLES[value])
+
+
+def findings_table(findings: Sequence[Finding]) -> Table:
+    """One line a finding."""
+    made = table(
+        "finding", "claims", "severity", "sure", "accounts", "lineage", "review", "title",
+        right=("sure", "accounts"),
+        whole=("finding", "claims", "severity", "lineage", "review"),
+    )  # fmt: skip
+    for finding in findings:
+        made.add_row(
+            styled(finding.finding_id, "bold"),
+            finding.kind.value,
+            severity(finding.severity),
+            f"{finding.confidence:.2f}",
+            number(len(finding.accounts)),
+            Text(finding.lineage.value, style="dim" if finding.lineage is Lineage.STEADY else ""),
+            Text(finding.review.value, style="dim" if finding.review is ReviewState.OPEN else "bold"),
+            styled(finding.title),
+        )
+    return made
+
+
+def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequence[Exchange]) -> Group:
+    """Claim, evidence for and against, accounts, exemplars side by side, reviews."""
+    parts: list[RenderableType] = [_claim(finding), evidence_table("Evidence for it", finding.evidence)]
+    if finding.counter_evidence:
+        parts.append(evidence_table("Evidence against it", finding.counter_evidence))
+    parts.append(accounts_table(finding))
+    if finding.families:
+        parts.append(_families(finding))
+    if finding.benchmarks:
+        parts.append(_finding_benchmarks(finding))
+    if exemplars:
+        parts += [Text("What they asked", style="bold"), exemplar_grid(exemplars)]
+    parts.append(_reviews(reviews))
+    return Group(*parts)
+
+
+def _claim(finding: Finding) -> Panel:
+    facts = Text.assemble(
+        finding.kind.value,
+        " · severity ",
+        severity(finding.severity),
+        f" · confidence {finding.confidence:.2f} · {finding.lineage.value}",
+        f" (from {', '.join(shown(earlier) for earlier in finding.lineage_of)})" if finding.lineage_of else "",
+        f" · review {finding.review.value}",
+    )
+    asked = sum(account.exchanges for account in finding.accounts)
+    extent = (
+        f"{number(len(finding.accounts))} accounts · {number(asked)} exchanges · "
+        f"{moment(finding.first_seen_us)} to {moment(finding.last_seen_us)} UTC"
+    )
+    body = Group(styled(finding.title, "bold"), facts, Text(extent, style="dim"))
+    return Panel(body, title=styled(finding.finding_id, "bold"), title_align="left", box=box.ROUNDED)
+
+
+def evidence_table(title: str, evidence: Sequence[Evidence]) -> Table:
+    """One row a reason: what it says, what was measured, its value, the null model, the p-value."""
+    made = table("reason", "measured", "value", "by chance (null)", "p", title=title, right=("value", "p"))
+    made.columns[0].ratio, made.columns[1].ratio, made.columns[3].ratio = 4, 2, 3
+    made.expand = True
+    made.show_lines = False
+    for item in evidence:
+        reason = Text.assemble((shown(item.name.replace("_", " ")), "bold"), "\n", shown(item.summary))
+        made.add_row(
+            reason, styled(item.statistic), number(item.value), styled(item.null, "dim"), p_value(item.p_value)
+        )
+    return made
+
+
+def accounts_table(finding: Finding) -> Group:
+    """The accounts with most exchanges, and how many more there are."""
+    made = table(
+        "account", "exchanges", "distinct texts", "of its traffic", "first", "last",
+        title="Accounts",
+        right=("exchanges", "distinct texts", "of its traffic"),
+        whole=("account", "first", "last"),
+    )  # fmt: skip
+    for account in finding.accounts[:ACCOUNTS_SHOWN]:
+        made.add_row(
+            styled(account.account_id),
+            number(account.exchanges),
+            number(account.distinct_texts),
+            f"{account.share_of_traffic:.0%}",
+            moment(account.first_seen_us),
+            moment(account.last_seen_us),
+        )
+    more = len(finding.accounts) - ACCOUNTS_SHOWN
+    return Group(made, Text(f"  and {number(more)} more; --json lists all", style="dim")) if more > 0 else Group(made)
+
+
+def _families(finding: Finding) -> Table:
+    made = table("family", "texts", "accounts", title="Families its queries fall into", right=("texts", "accounts"))
+    for family in finding.families[:ACCOUNTS_SHOWN]:
+        made.add_row(styled(family.family_id), number(family.texts), number(family.accounts))
+    return made
+
+
+def _finding_benchmarks(finding: Finding) -> Table:
+    made = table("benchmark", "items asked", "coverage", title="Benchmarks", right=("items asked", "coverage"))
+    for hit in finding.benchmarks:
+        made.add_row(styled(hit.name), number(hit.items_matched), f"{hit.coverage:.0%}")
+    return made
+
+
+def exemplar_grid(exemplars: Sequence[Exchange]) -> RenderableType:
+    """Exchanges side by side, two in a row, cut to a few lines."""
+    grid = Table.grid(padding=(0, 1), expand=True)
+    grid.add_column(ratio=1)
+    grid.add_column(ratio=1)
+    cells = [_exemplar(exchange) for exchange in exemplars[:EXEMPLARS_SHOWN]]
+    for first in range(0, len(cells), 2):
+        grid.add_row(*cells[first : first + 2])
+    return Padding(grid, (0, 0, 1, 0))
+
+
+def _exemplar(exchange: Exchange) -> Panel:
+    parts: list[RenderableType] = [styled(exchange.prompt, chars_max=EXEMPLAR_CHARS)]
+    if exchange.response:
+        parts.append(styled("→ " + exchange.response, "dim", chars_max=EXEMPLAR_CHARS // 2))
+    return Panel(
+        Group(*parts),
+        title=styled(f"{exchange.account_id} · {moment(exchange.time_us)}", chars_max=44),
+        title_align="left",
+        subtitle=styled(exchange.exchange_id, "dim", chars_max=44),
+        subtitle_align="right",
+        box=box.ROUNDED,
+        border_style="dim",
+    )
+
+
+def _reviews(reviews: Sequence[Review]) -> RenderableType:
+    if not reviews:
+        return Text("Not reviewed yet.", style="dim")
+    made = table("when", "decision", "by", "why", title="Reviews", whole=("when", "decision"))
+    for review in reviews:
+        made.add_row(
+            moment(review.time_us), review.decision.value, styled(review.reviewer or "-"), styled(review.reason)
+        )
+    return made
+
+
+def account_page(report: AccountReport) -> Group:
+    """In which findings an account is, and if in none, how near it came."""
+    standing = report.standing
+    head = Text.assemble(
+        (shown(standing.account_id), "bold"),
+        f" · {number(report.exchanges_total)} exchanges in all",
+        f" · {number(standing.exchanges)} in the window of run {shown(report.run_id)}" if report.run_id else "",
+    )
+    if report.findings:
+        verdict: RenderableType = Group(
+            Text(f"It is in {number(len(report.findings))} of the findings:"), findings_table(report.findings)
+        )
+    else:
+        verdict = Group(Text("It is in no finding."), _nearest(report))
+    return Group(head, verdict)
+
+
+def _nearest(report: AccountReport) -> Text:
+    standing = report.standing
+    lines = []
+    if standing.nearest_candidate:
+        lines.append(f"Nearest it came: {shown(standing.nearest_candidate)}")
+        lines.append(
+            f"{number(standing.pool_exchanges)} of its exchanges were in that pool; "
+            f"the evidence against the pool: p = {p_value(standing.nearest_p_value)}"
+        )
+    if standing.reason:
+        lines.append(f"Why: {shown(standing.reason)}")
+    return Text("\n".join(lines))
+
+
+def hits_table(hits: Sequence[Hit], *, responses: bool = False) -> Table:
+    """Hits, nearest first, with the side that was searched."""
+    made = table(
+        "cosine", "account, time (UTC), exchange", "response" if responses else "prompt",
+        right=("cosine",), whole=("account, time (UTC), exchange",),
+    )  # fmt: skip
+    for hit in hits:
+        exchange = hit.exchange
+        text = exchange.response if responses else exchange.prompt
+        who = Text.assemble(
+            (shown(exchange.account_id, _WHO_CHARS), "bold"),
+            (f"\n{moment(exchange.time_us)}\n{shown(exchange.exchange_id, _WHO_CHARS)}", "dim"),
+        )
+        made.add_row(f"{hit.similarity:.3f}", who, styled(text, chars_max=HIT_CHARS))
+    return made
+
+
+def runs_table(runs: Sequence[Run]) -> Table:
+    """One line a run."""
+    made = table(
+        "run", "state", "asked for", "took", "window (UTC)", "by",
+        right=("took",), whole=("run", "state", "asked for"),
+    )  # fmt: skip
+    for run in runs:
+        state = Text(run.state.value, style=_STATE_STYLES.get(run.state, ""))
+        if run.error:
+            state.append(f": {shown(run.error, 200)}")
+        window = f"{moment(run.since_us)} to {moment(run.until_us)}" if run.until_us else "-"
+        made.add_row(
+            styled(run.run_id, "bold"), state, moment(run.created_us), duration(run), window, shown(run.trigger)
+        )
+    return made
+
+
+def duration(run: Run) -> str:
+    """How long a run took; a dash before its end."""
+    return f"{(run.finished_us - run.started_us) / 1e6:.1f} s" if run.started_us and run.finished_us else "-"
+
+
+def run_summary(run: Run, findings: Sequence[Finding]) -> Text:
+    """A finished run in one paragraph."""
+    counts: dict[str, int] = {}
+    for finding in findings:
+        if finding.lineage is not Lineage.GONE:
+            counts[finding.kind.value] = counts.get(finding.kind.value, 0) + 1
+    found = ", ".join(f"{number(count)} {kind}" for kind, count in sorted(counts.items())) or "nothing"
+    looked = ", ".join(
+        f"{number(run.measures[name])} {name}" for name in ("exchanges", "accounts") if name in run.measures
+    )
+    return Text.assemble(
+        ("run ", "dim"),
+        (shown(run.run_id), "bold"),
+        f": {looked or 'the window'} from {moment(run.since_us)} to {moment(run.until_us)} UTC in {duration(run)}\n",
+        "found: ",
+        (found, "bold"),
+    )
+
+
+def benchmarks_table(benchmarks: Sequence[Benchmark]) -> Table:
+    """One line a benchmark."""
+    made = table("benchmark", "items", "registered (UTC)", right=("items",))
+    for benchmark in benchmarks:
+        made.add_row(styled(benchmark.name, "bold"), number(benchmark.items), moment(benchmark.registered_us))
+    return made
+
+
+def matches_table(matches: Sequence[BenchmarkMatch]) -> Table:
+    """The items a text is, best first."""
+    made = table("benchmark", "item", "how", "cosine", right=("cosine",))
+    for match in matches:
+        made.add_row(styled(match.benchmark), styled(match.item_id), shown(match.method), f"{match.similarity:.3f}")
+    return made
+
+
+def scores_table(rows: Sequence[tuple[str, str, str]]) -> Table:
+    """Measures of `simulation.Scores.rows`."""
+    made = table("measure", "value", "of", right=("value",))
+    for measure, value, detail in rows:
+        made.add_row(shown(measure), Text(value, style="bold"), Text(shown(detail), style="dim"))
+    return made
+
+
+def stats_table(stats: Stats) -> Table:
+    """What the service holds."""
+    rows = {
+        "exchanges": number(stats.exchanges),
+        "accounts": number(stats.accounts),
+        "distinct texts": number(stats.texts),
+        "waiting to be embedded": number(stats.pending_texts),
+        "first exchange (UTC)": moment(stats.first_seen_us),
+        "last exchange (UTC)": moment(stats.last_seen_us),
+        "runs": number(stats.runs),
+        "findings of the newest run": number(stats.findings),
+        "benchmarks": number(stats.benchmarks),
+        "embedding model": f"{shown(stats.model_id)} ({stats.dim} dimensions)" if stats.model_id else "none yet",
+        "database": f"{stats.database_bytes / 1e6:,.1f} MB",
+    }
+    return pairs(rows)
+
+
+def pairs(rows: Mapping[str, RenderableType]) -> Table:
+    """Names and values."""
+    made = Table.grid(padding=(0, 2))
+    made.add_column(style="dim")
+    made.add_column(justify="right")
+    for name, value in rows.items():
+        made.add_row(name, value)
+    return made
+
+
+def erasure_line(erasure: Erasure) -> Text:
+    """What was removed."""
+    return Text(
+        f"erased {shown(erasure.account_id)}: {number(erasure.exchanges)} exchanges, {number(erasure.texts)} texts "
+        f"that nobody else sent, {number(erasure.findings_changed)} findings changed"
+    )
