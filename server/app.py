@@ -16,6 +16,7 @@ from typing import Any
 import grpc.aio
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
+from grpc_health.v1.health import aio as health_aio
 from grpc_reflection.v1alpha import reflection
 
 from coterie.client.channel import RECEIVE_BYTES_MAX
@@ -67,7 +68,7 @@ class Server:
         self._engine = engine
         self._workers = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="coterie-call")
         self._desk = Desk(engine, self._workers)
-        self._health = health.aio.HealthServicer()
+        self._health = health_aio.HealthServicer()
         self._grpc = grpc.aio.server(
             interceptors=[CallInterceptor()],
             maximum_concurrent_rpcs=config.concurrent_rpcs_max,

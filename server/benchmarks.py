@@ -82,6 +82,6 @@ class Benchmarks:
                     BenchmarkMatch(name, reference.item_ids[number], method, similarity)
                     for number, method, similarity in items
                 ]
-        for row in matches:
-            row.sort(key=lambda match: (match.method != "verbatim", -match.similarity, match.benchmark))
+        for items_of_text in matches:
+            items_of_text.sort(key=lambda match: (match.method != "verbatim", -match.similarity, match.benchmark))
         return matches

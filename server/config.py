@@ -121,7 +121,7 @@ def _read_toml(file: Path) -> dict[str, Any]:
 
 
 def _converted(name: str, value: Any, source: str) -> Any:
-    kinds = {item.name: item.type for item in fields(Config)}
+    kinds: dict[str, Any] = {item.name: item.type for item in fields(Config)}
     if name not in kinds:
         near = difflib.get_close_matches(name, kinds, n=1)
         hint = f"; did you mean {near[0]}?" if near else f"; the settings are {', '.join(sorted(kinds))}"

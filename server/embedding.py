@@ -126,10 +126,12 @@ class Embedding:
         """
         waiting = self._store.pending_count()
         done = 0
+
+        def tell(part: int) -> None:
+            progress(min(1.0, (done + part) / waiting))
+
         while done < waiting:
-            count = self._embed_slice(
-                cancelled, lambda part, before=done: progress(min(1.0, (before + part) / waiting))
-            )
+            count = self._embed_slice(cancelled, tell)
             if not count:
                 break
             done += count

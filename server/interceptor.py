@@ -17,14 +17,14 @@ _LOGGER = logging.getLogger("coterie.server.rpc")
 _PREFIX = "/coterie."
 
 
-class CallInterceptor(grpc.aio.ServerInterceptor):
+class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Maps errors and logs calls of coterie's own services; health and reflection pass untouched."""
 
     async def intercept_service(
         self,
-        continuation: Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler]],
+        continuation: "Callable[[grpc.HandlerCallDetails], Awaitable[grpc.RpcMethodHandler[Any, Any]]]",
         handler_call_details: grpc.HandlerCallDetails,
-    ) -> grpc.RpcMethodHandler:
+    ) -> "grpc.RpcMethodHandler[Any, Any]":
         """The handler with its behaviour wrapped."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method

@@ -3,6 +3,7 @@
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,9 +24,12 @@ from coterie.domain import (
 )
 from coterie.server.checks import check_filter, check_text
 from coterie.server.embedding import Embedding
-from coterie.server.indexes import FieldIndex, Indexes
 from coterie.store import Store
 
+if TYPE_CHECKING:  # importing FAISS is left to the first search
+    from coterie.server.indexes import FieldIndex, Indexes
+
+_EVERYTHING = SearchFilter()
 _TEXTS_FIRST_MIN = 32
 _TEXTS_AT_ONCE = 32
 _GROWTH = 4
@@ -52,14 +56,16 @@ class Query:
     vector: NDArray[np.float32] | None = None
     field: TextField = TextField.PROMPT
     k: int = 0
-    filter: SearchFilter = field(default_factory=SearchFilter)
+    filter: SearchFilter = _EVERYTHING
     one_per_account: bool = False
 
 
 class Searcher:
     """Answers queries from the indexes and the store."""
 
-    def __init__(self, store: Store, embedding: Embedding, indexes: Callable[[], Indexes], candidates_max: int) -> None:
+    def __init__(
+        self, store: Store, embedding: Embedding, indexes: "Callable[[], Indexes]", candidates_max: int
+    ) -> None:
         """`candidates_max`: a filter that leaves at most this many texts is applied inside the index."""
         self._store = store
         self._embedding = embedding
@@ -129,7 +135,7 @@ class Searcher:
             fetch *= _GROWTH
 
     def _rest(
-        self, query: Query, index: FieldIndex, allowed: NDArray[np.int64] | None, collected: "_Collected"
+        self, query: Query, index: "FieldIndex", allowed: NDArray[np.int64] | None, collected: "_Collected"
     ) -> NDArray[np.int64]:
         """The texts that pass the filter and were not looked at yet."""
         if allowed is None and not query.filter.empty:

@@ -1,0 +1,218 @@
+"""Runs: one at a time, never left unfinished, started by the clock too."""
+
+import logging
+import time
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from coterie.domain import (
+    AccountId,
+    ConflictError,
+    CoterieError,
+    Exchange,
+    InvalidError,
+    NotFoundError,
+    Run,
+    RunId,
+    RunState,
+    UnavailableError,
+)
+from coterie.server import Config, Engine
+from coterie.server.stages import Stages
+
+
+@pytest.fixture
+def filled(script: Any, engine: Engine, exchange: Callable[..., Exchange]) -> Engine:
+    engine.ingest([exchange(number) for number in range(20)]).result(10)
+    return engine
+
+
+def test_a_run_goes_through_its_stages_and_its_findings_become_current(
+    filled: Engine, finished: Callable[[Engine, str], Run]
+) -> None:
+    started = filled.start_run(None, None)
+    assert started.state is RunState.PENDING
+    run = finished(filled, started.run_id)
+    assert (run.state, run.trigger, run.progress, run.error) == (RunState.DONE, "manual", 1.0, "")
+    assert run.created_us <= run.started_us <= run.finished_us
+    assert set(run.measures) == {"embed_s", "graph_s", "test_s"}
+    run_id, findings = filled.findings()
+    assert run_id == run.run_id
+    assert [finding.finding_id for finding in findings] == ["f-big", "f-small"]
+    assert filled.run("") == run
+
+
+def test_a_second_run_is_refused_while_one_is_at_work(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run]
+) -> None:
+    script.go.clear()
+    first = filled.start_run(None, None)
+    with pytest.raises(ConflictError, match=first.run_id):
+        filled.start_run(None, None)
+    script.go.set()
+    finished(filled, first.run_id)
+    finished(filled, filled.start_run(None, None).run_id)
+    assert len(filled.runs(10)) == 2
+
+
+def test_a_cancelled_run_leaves_the_last_good_one(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run]
+) -> None:
+    good = finished(filled, filled.start_run(None, None).run_id)
+    script.go.clear()
+    script.started.clear()
+    second = filled.start_run(None, None)
+    script.started.wait(10)
+    assert filled.cancel_run(second.run_id).run_id == second.run_id
+    assert finished(filled, second.run_id).state is RunState.CANCELLED
+    assert filled.findings()[0] == good.run_id
+    assert filled.cancel_run(good.run_id) == good
+
+
+@pytest.mark.parametrize("error", [InvalidError("no exchange in the window"), KeyError("a secret prompt")])
+def test_a_failed_run_says_why_and_leaves_the_last_good_one(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run], error: Exception, caplog: Any
+) -> None:
+    good = finished(filled, filled.start_run(None, None).run_id)
+    script.error = error
+    with caplog.at_level(logging.INFO, "coterie"):
+        run = finished(filled, filled.start_run(None, None).run_id)
+    assert run.state is RunState.FAILED
+    assert run.error == str(error) if isinstance(error, CoterieError) else "incident" in run.error
+    assert "secret" not in run.error + caplog.text
+    assert filled.findings()[0] == good.run_id
+
+
+def test_stopping_the_service_fails_the_run_at_work(config: Config, script: Any, exchange: Any) -> None:
+    engine = Engine.open(config)
+    engine.ingest([exchange(1)]).result(10)
+    script.go.clear()
+    run = engine.start_run(None, None)
+    script.started.wait(10)
+    engine.stop_jobs()
+    assert engine.run(run.run_id).state is RunState.FAILED
+    assert "stopped" in engine.run(run.run_id).error
+    with pytest.raises(UnavailableError):
+        engine.start_run(None, None)
+    engine.close()
+
+
+def test_a_run_that_a_crash_cut_off_is_failed_at_the_next_start(config: Config) -> None:
+    engine = Engine.open(config)
+    cut_off = Run(RunId("cut-off"), RunState.RUNNING, created_us=5, started_us=6, stage="graph")
+    engine.store.create_run(replace(cut_off, state=RunState.PENDING))
+    engine.store.update_run(cut_off)
+    engine.close()
+    engine = Engine.open(config)
+    try:
+        run = engine.run("cut-off")
+        assert run.state is RunState.FAILED
+        assert "stopped" in run.error
+        assert run.finished_us > 0
+    finally:
+        engine.close()
+
+
+def test_erasing_an_account_voids_the_run_that_saw_it(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run]
+) -> None:
+    script.go.clear()
+    run = filled.start_run(None, None)
+    script.started.wait(10)
+    filled.erase_account(AccountId("account-1"))
+    script.go.set()
+    assert finished(filled, run.run_id).state is RunState.FAILED
+    assert "erased" in filled.run(run.run_id).error
+    assert filled.findings() == ("", [])
+
+
+def test_windows_that_cannot_be_are_refused(filled: Engine, exchange: Callable[..., Exchange]) -> None:
+    newest = exchange(19).time_us
+    for since_us, until_us in ((5, 5), (6, 5), (newest + 1, None)):
+        with pytest.raises(InvalidError, match="since must lie before until"):
+            filled.start_run(since_us, until_us)
+    with pytest.raises(NotFoundError):
+        filled.run("")
+
+
+def test_an_empty_store_has_nothing_to_run_on(engine: Engine) -> None:
+    with pytest.raises(ConflictError, match="ingest some"):
+        engine.start_run(None, None)
+
+
+def test_the_schedule_starts_runs_and_goes_on_after_a_restart(
+    config: Config, script: Any, exchange: Callable[..., Exchange], until: Callable[..., None]
+) -> None:
+    scheduled = replace(config, schedule="1s")
+    engine = Engine.open(scheduled)
+    try:
+        engine.ingest([exchange(1)]).result(10)
+        engine.warm_up()
+        until(lambda: len(engine.runs(10)) >= 2)
+        first, second = reversed(engine.runs(10)[-2:])
+        assert {first.trigger, second.trigger} == {"schedule"}
+        assert 0.9 < (second.created_us - first.created_us) / 1e6 < 5
+    finally:
+        engine.close()
+    daily = Engine.open(replace(config, schedule="1d"))
+    try:
+        assert daily._scheduler is not None
+        last_us = daily._runs.last_scheduled_us()
+        assert last_us == max(run.created_us for run in daily.runs(100))
+        assert last_us is not None
+        assert abs(daily._scheduler._schedule.next_after(last_us) - time.time() * 1e6 - 86_400e6) < 60e6
+    finally:
+        daily.close()
+
+
+def test_a_scheduled_run_is_overdue_after_a_long_stop(
+    config: Config, script: Any, exchange: Callable[..., Exchange], until: Callable[..., None]
+) -> None:
+    engine = Engine.open(config)
+    engine.ingest([exchange(1)]).result(10)
+    long_ago = Run(
+        RunId("long-ago"), RunState.PENDING, created_us=int(time.time() * 1e6) - 90_000_000_000, trigger="schedule"
+    )
+    engine.store.create_run(long_ago)
+    engine.close()
+    engine = Engine.open(replace(config, schedule="1d"))
+    try:
+        engine.warm_up()
+        until(lambda: engine.run("").run_id != "long-ago")
+        assert engine.run("").trigger == "schedule"
+    finally:
+        engine.close()
+
+
+def test_a_scheduled_run_is_skipped_while_one_is_at_work(
+    config: Config, script: Any, exchange: Callable[..., Exchange], until: Callable[..., None], caplog: Any
+) -> None:
+    script.go.clear()
+    engine = Engine.open(replace(config, schedule="1s"))
+    try:
+        engine.ingest([exchange(1)]).result(10)
+        engine.start_run(None, None)
+        with caplog.at_level(logging.WARNING, "coterie"):
+            engine.warm_up()
+            until(lambda: "scheduled_run_skipped" in caplog.text)
+        assert len(engine.runs(10)) == 1
+    finally:
+        engine.close()
+
+
+def test_stages_time_themselves_and_stop_where_they_are_asked_to() -> None:
+    seen: list[tuple[str, float]] = []
+    stop: list[bool] = []
+    stages = Stages(lambda stage, share: seen.append((stage, share)), lambda: bool(stop))
+    stages.enter("embed")
+    stages.part(0.5, 1.0)(0.5)
+    stages.follow("graph", 2.0)
+    stages.follow("graph", 0.4)
+    stop.append(True)
+    with pytest.raises(CoterieError, match="before test"):
+        stages.enter("test")
+    assert seen == [("embed", 0.0), ("embed", 0.75), ("graph", 0.0), ("graph", 1.0), ("graph", 0.4)]
+    assert set(stages.measures) == {"embed_s", "graph_s"}
