@@ -1,0 +1,164 @@
+"""Steps 3, 4 and 6: test every candidate, control false discoveries, keep what says the same only once."""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+from scipy import stats
+
+from coterie.detection.candidates import Candidate
+from coterie.detection.exchangeability import Exchangeability
+from coterie.detection.items import Items
+from coterie.detection.overlap import Overlap, overlap
+from coterie.detection.parameters import Parameters
+from coterie.detection.trimming import trim
+from coterie.domain import NeighbourGraph
+
+SAME_PRINCIPALS = 0.5
+"""Share of the smaller pool's principals that two pools have in common when they are parts of one campaign."""
+
+
+@dataclass(frozen=True, slots=True)
+class ViewData:
+    """What the tests need of a view: its items, its graph, and the view's texts without boilerplate."""
+
+    items: Items
+    graph: NeighbourGraph
+    cores: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """A tested candidate.
+
+    Attributes:
+        items: its items after trimming, numbers in its view.
+        principals: int32[...], sorted.
+        p_value: of "C/W is at most the floor that innocent pools reach"; 1 where it could not be tested.
+        reason: why it is not reported; empty when it is.
+    """
+
+    origin: str
+    view: str
+    items: NDArray[np.int64]
+    principals: NDArray[np.int32]
+    texts: int
+    result: Exchangeability | None
+    overlap: Overlap | None
+    p_value: float
+    reason: str
+
+
+def judge(
+    candidates: Sequence[Candidate],
+    views: Mapping[str, ViewData],
+    parameters: Parameters,
+    *,
+    step: Callable[[float], None],
+) -> tuple[list[Verdict], list[Verdict]]:
+    """Test all candidates; what is to be reported, strongest first and each campaign once, and all verdicts."""
+    verdicts = []
+    for number, candidate in enumerate(candidates):
+        step(number / max(1, len(candidates)))
+        verdicts.append(test_candidate(candidate, views[candidate.view], parameters))
+    verdicts = _control(verdicts, parameters)
+    passed = [verdict for verdict in verdicts if not verdict.reason]
+    return _distinct(passed, views, parameters), verdicts
+
+
+def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters) -> Verdict:
+    """Trim one candidate and hold it against every condition but the false discovery rate."""
+    items = view.items
+    pool = trim(items, candidate.items)
+    texts = len(np.unique(items.text[pool.items]))
+    result = pool.result
+    p_value = 1.0 if result is None else innocence_p_value(result, len(pool.principals), parameters.ratio_floor)
+    verdict = Verdict(
+        candidate.origin, candidate.view, pool.items, pool.principals, texts, result, None, p_value, ""
+    )
+    reason = _shortfall(verdict, parameters)
+    if reason or result is None:
+        return replace(verdict, reason=reason or "too little to test")
+    shared = overlap(items.principal[pool.items], items.text[pool.items], view.graph, view.cores)
+    if shared.repeated > parameters.repeats_max:
+        reason = (
+            f"{shared.repeated:.0%} of its questions were asked by several of its accounts: "
+            "a crowd with a common source, not slices of a list"
+        )
+    elif shared.rewrapped > parameters.rewrapped_max and shared.rewrapped_p_value < parameters.rewrapped_rate:
+        reason = (
+            f"{shared.rewrapped:.0%} of its questions were asked by several of its accounts in wrappings of their own: "
+            "each works through the whole"
+        )
+    return replace(verdict, overlap=shared, reason=reason)
+
+
+def innocence_p_value(result: Exchangeability, principals: int, floor: float) -> float:
+    """p of "C/W is at most `floor`": Student's t on the jackknife error, one side, `principals` - 1 degrees of freedom."""
+    error = max((result.ratio - result.ratio_low) / 1.645, 1e-6)
+    return float(stats.t.sf((result.ratio - floor) / error, max(1, principals - 1)))
+
+
+def _shortfall(verdict: Verdict, parameters: Parameters) -> str:
+    """The first condition that a tested pool misses, in words."""
+    if len(verdict.principals) < parameters.principals_min:
+        return f"{len(verdict.principals)} accounts or organisations are left in its pool, {parameters.principals_min} make a campaign"
+    if verdict.result is None:
+        return "too few accounts with enough queries to test"
+    if verdict.texts < parameters.texts_min:
+        return f"{verdict.texts} distinct texts were harvested, {parameters.texts_min} are worth reporting"
+    if verdict.result.across < parameters.across_min:
+        return (
+            f"its accounts ask no more alike than the general public "
+            f"({verdict.result.across:.3f}, needed {parameters.across_min:.3f})"
+        )
+    if verdict.result.ratio_low < parameters.ratio_floor:
+        return (
+            f"its accounts keep subjects of their own (C/W {verdict.result.ratio:.2f}, "
+            f"lower limit {verdict.result.ratio_low:.2f}, needed {parameters.ratio_floor:.2f})"
+        )
+    return ""
+
+
+def _control(verdicts: list[Verdict], parameters: Parameters) -> list[Verdict]:
+    """Benjamini-Hochberg over every candidate that could be tested."""
+    tested = np.array([verdict.p_value for verdict in verdicts if verdict.result is not None])
+    if not len(tested):
+        return verdicts
+    ordered = np.sort(tested)
+    passed = ordered <= parameters.finding_rate * np.arange(1, len(ordered) + 1) / len(ordered)
+    limit = float(ordered[passed][-1]) if passed.any() else 0.0
+    return [
+        replace(verdict, reason=f"p = {verdict.p_value:.2g} does not survive the control of false discoveries")
+        if not verdict.reason and verdict.p_value > limit
+        else verdict
+        for verdict in verdicts
+    ]
+
+
+def _distinct(passed: list[Verdict], views: Mapping[str, ViewData], parameters: Parameters) -> list[Verdict]:
+    """Every campaign once: the widest verdict stands for all that share its principals, if their union holds too."""
+    chosen: list[Verdict] = []
+    for verdict in sorted(passed, key=lambda v: (-v.texts, v.p_value, v.view, v.origin)):
+        same = [
+            index
+            for index, other in enumerate(chosen)
+            if len(np.intersect1d(other.principals, verdict.principals))
+            >= SAME_PRINCIPALS * min(len(other.principals), len(verdict.principals))
+        ]
+        if not same:
+            chosen.append(verdict)
+            continue
+        chosen[same[0]] = _united(chosen[same[0]], verdict, views, parameters)
+    return chosen
+
+
+def _united(first: Verdict, second: Verdict, views: Mapping[str, ViewData], parameters: Parameters) -> Verdict:
+    """Both pools as one where that still passes; the first otherwise."""
+    if first.view != second.view or len(np.setdiff1d(second.principals, first.principals)) == 0:
+        return first
+    both = Candidate(first.origin, first.view, np.union1d(first.items, second.items))
+    union = test_candidate(both, views[first.view], parameters)
+    grown = len(union.principals) > len(first.principals)
+    return union if not union.reason and grown else first

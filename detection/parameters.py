@@ -1,0 +1,46 @@
+"""What can be turned, and what it means. Decision thresholds were fixed on innocent traffic only (README, Detection)."""
+
+from dataclasses import asdict, dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class Parameters:
+    """Parameters of a run.
+
+    Attributes:
+        min_samples: exchanges that make a place in a view dense; more is more precise.
+        min_cluster_size: exchanges that make a family.
+        link_rate: false discovery rate of account links.
+        ratio_floor: highest C/W an innocent pool is taken to reach: the null of the exchangeability test.
+        finding_rate: false discovery rate of that test over all candidates of a run.
+        across_min: least mean similarity across accounts, above the window's mean, that makes a pool one subject
+            matter rather than the general public.
+        repeats_max: largest share of a pool's texts that several of its principals sent; dealt slices do not repeat,
+            crowds that draw from a common bank do.
+        rewrapped_max: likewise for the same question in another wrapping, where such pairs are found across
+            principals and not within them at this significance, `rewrapped_rate`.
+        principals_min: principals that make a campaign.
+        texts_min: distinct texts that are worth the name of a harvest.
+        run_items_min: distinct benchmark items one account asks in a benchmark run.
+        run_coverage_min: share of a benchmark that one account covers in a benchmark run.
+        seed: of everything that is drawn.
+    """
+
+    min_samples: int = 5
+    min_cluster_size: int = 10
+    link_rate: float = 0.01
+    ratio_floor: float = 0.86
+    finding_rate: float = 0.05
+    across_min: float = 0.045
+    repeats_max: float = 0.03
+    rewrapped_max: float = 0.1
+    rewrapped_rate: float = 0.001
+    principals_min: int = 3
+    texts_min: int = 40
+    run_items_min: int = 50
+    run_coverage_min: float = 0.25
+    seed: int = 0
+
+    def as_dict(self) -> dict[str, float]:
+        """The parameters by name, for the record of a run."""
+        return {name: float(value) for name, value in asdict(self).items()}
