@@ -24,6 +24,7 @@ KINDS = (
 _COVERS = {"cover50": 0.5, "cover80": 0.8, "cover95": 0.95}
 _MEMBERS_MIN = 3
 _WORK_MIN = 8
+_CHAIN_SAMPLE = 60
 _CODE = re.compile(r"\b(function|def|program|query|script)\b")
 
 
@@ -278,15 +279,20 @@ def _by_subject(rng: Random, items: list[Item]) -> list[Item]:
     if len({item.subject for item in items}) > 1:
         return sorted(items, key=lambda item: item.subject)
     words = [frozenset(re.findall(r"[^\W\d_]{5,}", item.text.lower())) for item in items]
-    left = set(range(1, len(items)))
+    left = list(range(1, len(items)))
     order = [0]
     while left:
-        sample = sorted(left) if len(left) <= 60 else rng.sample(sorted(left), 60)
+        # The likest of a sample will do: the likest of all is quadratic in the list.
+        sample = rng.sample(range(len(left)), min(len(left), _CHAIN_SAMPLE))
         last = words[order[-1]]
-        best = max(sample, key=lambda row: (len(words[row] & last) / (len(words[row] | last) or 1), -row))
-        order.append(best)
-        left.remove(best)
+        best = max(sample, key=lambda place: _jaccard(words[left[place]], last))
+        left[best], left[-1] = left[-1], left[best]
+        order.append(left.pop())
     return [items[row] for row in order]
+
+
+def _jaccard(left: frozenset[str], right: frozenset[str]) -> float:
+    return len(left & right) / (len(left | right) or 1)
 
 
 def _rhythm(rng: Random, plan: Plan) -> Callable[[Random, Span, int], list[int]]:
