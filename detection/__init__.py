@@ -1,1 +1,8 @@
+"""How a campaign is told from a crowd: pure functions from a window of exchanges to findings with evidence."""
 
+from coterie.detection.benchmarks import match_items
+from coterie.detection.parameters import Parameters
+from coterie.detection.pipeline import Detection, detect
+from coterie.detection.views import stripped_texts
+
+__all__ = ["Detection", "Parameters", "detect", "match_items", "stripped_texts"]

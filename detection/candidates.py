@@ -36,8 +36,7 @@ def family_candidates(items: Items, families: Families, view: str, origin: str) 
     order = np.argsort(label, kind="stable")
     bounds = np.searchsorted(label[order], np.arange(families.count + 1))
     return [
-        Candidate(origin, view, np.sort(order[bounds[number] : bounds[number + 1]]))
-        for number in range(families.count)
+        Candidate(origin, view, np.sort(order[bounds[number] : bounds[number + 1]])) for number in range(families.count)
     ]
 
 

@@ -35,6 +35,7 @@ class Verdict:
     Attributes:
         items: its items after trimming, numbers in its view.
         principals: int32[...], sorted.
+        counts: int64[...], items of each of them.
         p_value: of "C/W is at most the floor that innocent pools reach"; 1 where it could not be tested.
         reason: why it is not reported; empty when it is.
     """
@@ -43,6 +44,7 @@ class Verdict:
     view: str
     items: NDArray[np.int64]
     principals: NDArray[np.int32]
+    counts: NDArray[np.int64]
     texts: int
     result: Exchangeability | None
     overlap: Overlap | None
@@ -73,9 +75,10 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     pool = trim(items, candidate.items)
     texts = len(np.unique(items.text[pool.items]))
     result = pool.result
+    counts = np.unique(items.principal[pool.items], return_counts=True)[1]
     p_value = 1.0 if result is None else innocence_p_value(result, len(pool.principals), parameters.ratio_floor)
     verdict = Verdict(
-        candidate.origin, candidate.view, pool.items, pool.principals, texts, result, None, p_value, ""
+        candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, result, None, p_value, ""
     )
     reason = _shortfall(verdict, parameters)
     if reason or result is None:
@@ -95,7 +98,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
 
 
 def innocence_p_value(result: Exchangeability, principals: int, floor: float) -> float:
-    """p of "C/W is at most `floor`": Student's t on the jackknife error, one side, `principals` - 1 degrees of freedom."""
+    """p of "C/W is at most `floor`": one-sided t on the jackknife error with `principals` - 1 degrees of freedom."""
     error = max((result.ratio - result.ratio_low) / 1.645, 1e-6)
     return float(stats.t.sf((result.ratio - floor) / error, max(1, principals - 1)))
 
@@ -103,7 +106,7 @@ def innocence_p_value(result: Exchangeability, principals: int, floor: float) ->
 def _shortfall(verdict: Verdict, parameters: Parameters) -> str:
     """The first condition that a tested pool misses, in words."""
     if len(verdict.principals) < parameters.principals_min:
-        return f"{len(verdict.principals)} accounts or organisations are left in its pool, {parameters.principals_min} make a campaign"
+        return f"{len(verdict.principals)} customers are left in its pool, {parameters.principals_min} make a campaign"
     if verdict.result is None:
         return "too few accounts with enough queries to test"
     if verdict.texts < parameters.texts_min:

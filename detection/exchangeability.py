@@ -23,7 +23,7 @@ class Exchangeability:
         across: C, mean similarity of pairs across accounts.
         ratio: C / W; 1 where accounts are interchangeable, 0 where W is not positive.
         ratio_low: lower 95 % confidence limit of `ratio`, by the delete-one-account jackknife.
-        explained: (W - C) / (1 - C), share of the pool's variance that the account explains (an intraclass correlation).
+        explained: (W - C) / (1 - C), the share of variance the account explains (an intraclass correlation).
         explained_high: its upper 95 % confidence limit, likewise.
     """
 
@@ -116,9 +116,7 @@ def permutation_z(
     accounts = int(account.max(initial=-1)) + 1
     rng = np.random.default_rng(seed)
     observed = _within_sum(vectors, account, accounts)
-    permuted = np.array(
-        [_within_sum(vectors, rng.permutation(account), accounts) for _ in range(permutations)]
-    )
+    permuted = np.array([_within_sum(vectors, rng.permutation(account), accounts) for _ in range(permutations)])
     spread = permuted.std(ddof=1)
     return float((observed - permuted.mean()) / spread) if spread > 0 else 0.0
 

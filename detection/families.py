@@ -81,7 +81,7 @@ def find_families(
 def core_distances(
     graph: NeighbourGraph, distance: NDArray[np.float64], multiplicity: NDArray[np.int64], min_samples: int
 ) -> NDArray[np.float64]:
-    """float64[m]: the radius within which `min_samples` other exchanges lie, own copies first; inf where none reaches."""
+    """float64[m]: radius within which `min_samples` other exchanges lie, own copies first; inf where none reaches."""
     others = np.where(graph.neighbours >= 0, multiplicity[graph.neighbours], 0)
     reached = np.cumsum(others, axis=1) + (multiplicity - 1)[:, None]
     enough = reached >= min_samples

@@ -64,9 +64,7 @@ def _neighbour_spread(
     texts = len(view.vectors)
     holders = np.bincount(text, minlength=texts)
     keep = holders[text] <= HOLDERS_MAX
-    held = sparse.csr_matrix(
-        (1.0 / holders[text[keep]], (text[keep], principal[keep])), shape=(texts, principals)
-    )
+    held = sparse.csr_matrix((1.0 / holders[text[keep]], (text[keep], principal[keep])), shape=(texts, principals))
     near = view.graph.neighbours[:, : min(view.graph.k, LINK_NEIGHBOURS)]
     source, slot = np.nonzero(near >= 0)
     adjacency = sparse.csr_matrix((np.ones(len(source)), (source, near[source, slot])), shape=(texts, texts))

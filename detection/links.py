@@ -27,9 +27,7 @@ class Links:
     expected: NDArray[np.float64]
 
 
-def find_links(
-    near: sparse.csr_matrix, text: NDArray[np.int32], principal: NDArray[np.int32], *, rate: float
-) -> Links:
+def find_links(near: sparse.csr_matrix, text: NDArray[np.int32], principal: NDArray[np.int32], *, rate: float) -> Links:
     """Links at a false discovery rate (Benjamini-Hochberg over all pairs).
 
     Cost: linear in items times k, and in the pairs that have a count at all.

@@ -1,4 +1,4 @@
-"""What can be turned, and what it means. Decision thresholds were fixed on innocent traffic only (README, Detection)."""
+"""What can be turned, and what it means. Decision thresholds were fixed on innocent traffic only."""
 
 from dataclasses import asdict, dataclass
 

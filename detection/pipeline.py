@@ -1,0 +1,144 @@
+"""The whole of detection, top to bottom: cluster, link, test, findings."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+
+import numpy as np
+
+from coterie.detection.candidates import Candidate, community_candidates, family_candidates
+from coterie.detection.decision import ViewData, judge
+from coterie.detection.families import Families, find_families
+from coterie.detection.identity import with_lineage
+from coterie.detection.items import make_items
+from coterie.detection.links import find_links
+from coterie.detection.parameters import Parameters
+from coterie.detection.pools import Principals, find_principals, match_benchmarks
+from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
+from coterie.detection.views import stripped_texts
+from coterie.domain import CancelledRunError, Finding, Standing, View, Window
+
+RESOLUTIONS = (0.5, 1.0, 2.0, 4.0, 8.0)
+"""Of the link communities. The tests decide which of them says something."""
+
+
+@dataclass(frozen=True, slots=True)
+class Detection:
+    """What a run found.
+
+    Attributes:
+        findings: campaigns first, strongest first; then benchmark runs; then what is gone since the run before.
+        standings: one for each account of the window.
+        measures: counts, for the record of the run.
+    """
+
+    findings: tuple[Finding, ...] = ()
+    standings: tuple[Standing, ...] = ()
+    measures: dict[str, float] = field(default_factory=dict)
+
+
+def detect(
+    window: Window,
+    parameters: Parameters | None = None,
+    *,
+    progress: Callable[[str, float], None] | None = None,
+    cancelled: Callable[[], bool] | None = None,
+) -> Detection:
+    """Find the campaigns and benchmark runs of a window.
+
+    Deterministic: the same window and parameters give the same findings. Cost: near linear in exchanges, and in
+    candidates times the accounts in them.
+
+    Args:
+        progress: told the stage and how far it is, 0 to 1.
+        cancelled: asked between steps.
+
+    Raises:
+        CancelledRunError: `cancelled` said so.
+    """
+    parameters = parameters or Parameters()
+    tell = _teller(progress, cancelled)
+    if window.rows.size == 0:
+        return Detection(findings=with_lineage((), window.earlier))
+    principals = find_principals(window)
+
+    tell("cluster", 0.0)
+    families: dict[str, Families] = {}
+    for number, view in enumerate(window.views.values()):
+        families[view.name] = _families(view, parameters)
+        tell("cluster", (number + 1) / len(window.views))
+
+    tell("link", 0.0)
+    cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
+    views: dict[str, ViewData] = {}
+    candidates: list[Candidate] = []
+    for number, view in enumerate(window.views.values()):
+        views[view.name] = _view_data(window, view, principals, cores)
+        candidates += _candidates(view, views[view.name], families[view.name], parameters)
+        tell("link", (number + 1) / len(window.views))
+
+    tell("test", 0.0)
+    passed, verdicts = judge(candidates, views, parameters, step=lambda share: tell("test", share))
+
+    tell("findings", 0.0)
+    hits = match_benchmarks(window)
+    findings = [
+        campaign_finding(window, principals, verdict, views[verdict.view], families["raw"], hits, parameters)
+        for verdict in passed
+    ]
+    accused = np.zeros(principals.count, bool)
+    for verdict in passed:
+        accused[verdict.principals] = True
+    findings += benchmark_run_findings(window, principals, hits, accused, families["raw"], parameters)
+    tell("findings", 1.0)
+    named = with_lineage(findings, window.earlier)
+    return Detection(
+        findings=named,
+        standings=standings(window, principals, verdicts, named),
+        measures={
+            "exchanges": float(window.rows.size),
+            "accounts": float(len(window.rows.account_ids)),
+            "texts": float(len(window.texts)),
+            "families": float(families["raw"].count),
+            "candidates": float(len(candidates)),
+            "candidates_tested": float(sum(verdict.result is not None for verdict in verdicts)),
+            "findings": float(len(findings)),
+        },
+    )
+
+
+def _teller(
+    progress: Callable[[str, float], None] | None, cancelled: Callable[[], bool] | None
+) -> Callable[[str, float], None]:
+    def tell(stage: str, share: float) -> None:
+        if cancelled is not None and cancelled():
+            raise CancelledRunError(f"cancelled while at {stage}")
+        if progress is not None:
+            progress(stage, share)
+
+    return tell
+
+
+def _families(view: View, parameters: Parameters) -> Families:
+    multiplicity = np.bincount(view.text[view.text >= 0], minlength=len(view.vectors)).astype(np.int64)
+    return find_families(
+        view.graph,
+        np.maximum(multiplicity, 1),
+        min_samples=parameters.min_samples,
+        min_cluster_size=parameters.min_cluster_size,
+    )
+
+
+def _view_data(window: Window, view: View, principals: Principals, cores: list[str]) -> ViewData:
+    """Items, graph and boilerplate-free texts of a view; a view's text takes the core of a raw text it stands for."""
+    of_view = [""] * len(view.vectors)
+    held = view.text >= 0
+    first, at = np.unique(view.text[held], return_index=True)
+    for row, raw in zip(first.tolist(), window.raw.text[held][at].tolist(), strict=True):
+        of_view[row] = cores[raw]
+    return ViewData(make_items(view, principals.of_row, principals.count), view.graph, of_view)
+
+
+def _candidates(view: View, data: ViewData, families: Families, parameters: Parameters) -> list[Candidate]:
+    links = find_links(data.items.near, data.items.text, data.items.principal, rate=parameters.link_rate)
+    communities = community_candidates(data.items, links, view.name, resolutions=RESOLUTIONS, seed=parameters.seed)
+    return communities + family_candidates(data.items, families, view.name, "family")
