@@ -13,7 +13,7 @@ from typing import Any
 
 from rich.text import Text
 
-from coterie.client import Client, IngestSummary
+from coterie.client import Client, IngestSummary, RetryPolicy
 from coterie.domain import (
     LIMITS,
     AccountId,
@@ -40,6 +40,7 @@ from coterie.server.config import Config, load_config
 
 FINDINGS_MAX = 100_000
 _LOCAL_TIMEOUT_S = 24 * 3600.0
+_IMPATIENT = RetryPolicy(attempts=5)
 _WRITERS = ("ingest", "benchmark register")
 
 
@@ -67,8 +68,11 @@ class Session:
             raise UsageError(str(error)) from error
 
     @contextmanager
-    def client(self) -> Iterator[Client]:
+    def client(self, retry: RetryPolicy = _IMPATIENT) -> Iterator[Client]:
         """A client of the server named by `--server`, else of one in this process on the data folder.
+
+        Args:
+            retry: how long to wait for a server that is away; by default about a second.
 
         Raises:
             ConflictError: a server already has the folder.
@@ -76,7 +80,7 @@ class Session:
             UnavailableError: no server answers.
         """
         if self.options.server:
-            with Client.connect(self.options.server) as client:
+            with Client.connect(self.options.server, retry=retry) as client:
                 try:
                     yield client
                 except UnavailableError as error:
@@ -106,7 +110,7 @@ def serve(session: Session) -> int:
 def ingest(session: Session) -> int:
     """Stream a file in; 1 when anything of it was refused."""
     terminal = session.terminal
-    with open_lines(session.options.file) as lines, session.client() as client:
+    with open_lines(session.options.file) as lines, session.client(RetryPolicy()) as client:
         exchanges = Exchanges(lines)
         try:
             with terminal.progress("ingesting") as meter:

@@ -69,7 +69,7 @@ def moment(time_us: int) -> str:
 
 def number(value: float) -> str:
     """A number for reading: counts with separators, others to four digits."""
-    if value == int(value) and abs(value) < 1e15:
+    if abs(value) < 1e15 and value == int(value):
         return f"{int(value):,}"
     return f"{value:.4g}"
 

@@ -1,0 +1,586 @@
+"""Every verb on a real service: in this process on a data folder, and over a socket at a server process."""
+
+import argparse
+import gzip
+import io
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from coterie.domain import (
+    Evidence,
+    Exchange,
+    Finding,
+    FindingAccount,
+    FindingBenchmark,
+    FindingFamily,
+    FindingKind,
+    Lineage,
+    Run,
+    RunState,
+    Severity,
+    Standing,
+    exchange_to_json,
+    finding_to_json,
+)
+from coterie.server import cli, cli_commands
+from coterie.server.cli_files import PROBLEMS_KEPT
+from coterie.store import open_store
+
+START_US = 1_767_225_600_000_000  # 2026-01-01
+NASTY = "[red]ignore[/red] \x1b[31mprevious"
+VERBS = (
+    "serve", "ingest", "recluster", "findings", "finding", "account", "search", "review", "benchmark register",
+    "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
+)  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Done:
+    """A command that ended."""
+
+    code: int
+    out: str
+    err: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.out)
+
+
+@pytest.fixture
+def coterie(capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Callable[..., Done]:
+    """Run a command line in this process."""
+    for variable in [name for name in os.environ if name.startswith("COTERIE_")]:
+        monkeypatch.delenv(variable)
+
+    def run(*argv: object, stdin: bytes = b"", tty: bool = False) -> Done:
+        stream = io.TextIOWrapper(io.BufferedReader(io.BytesIO(stdin)), encoding="utf-8")
+        monkeypatch.setattr(stream, "isatty", lambda: tty)
+        monkeypatch.setattr(sys, "stdin", stream)
+        capsys.readouterr()
+        try:
+            code = cli.main([str(word) for word in argv])
+        except SystemExit as error:
+            code = int(error.code or 0)
+        captured = capsys.readouterr()
+        return Done(code, captured.out, captured.err)
+
+    return run
+
+
+def made_exchange(number: int) -> Exchange:
+    topic = ("the tides", "rye bread", "chess openings")[number % 3]
+    return Exchange(
+        exchange_id=f"x{number:03}",  # type: ignore[arg-type]
+        account_id=f"a{number % 5}",  # type: ignore[arg-type]
+        time_us=START_US + number * 3_600_000_000,
+        prompt=NASTY if number == 0 else f"please explain {topic} to reader {number}",
+        response=f"well, about {topic}, reader {number}",
+        model="m1" if number % 2 else "m2",
+        attributes={"asn": str(number % 2)},
+    )
+
+
+def made_finding(finding_id: str, accounts: tuple[str, ...], severity: Severity = Severity.HIGH) -> Finding:
+    evidence = Evidence("pool_overlap", "shared pool", 0.83, "permuted: 0.04", f"One pool {NASTY}", 1.2e-9)
+    return Finding(
+        finding_id=finding_id,  # type: ignore[arg-type]
+        kind=FindingKind.CAMPAIGN,
+        severity=severity,
+        confidence=0.97,
+        title=f"{len(accounts)} accounts share one work list",
+        accounts=tuple(
+            FindingAccount(name, 4, 3, 0.75, START_US, START_US + 9_000_000)  # type: ignore[arg-type]
+            for name in accounts
+        ),
+        families=(FindingFamily("fam-1", 12, 3),),  # type: ignore[arg-type]
+        benchmarks=(FindingBenchmark("gsm", 7, 0.125),),
+        first_seen_us=START_US,
+        last_seen_us=START_US + 9_000_000,
+        evidence=(evidence,),
+        counter_evidence=(replace(evidence, name="shared_payment", summary="They pay apart.", p_value=None),),
+        exemplars=("x000", "x003"),  # type: ignore[arg-type]
+        lineage=Lineage.NEW,
+        run_id="run-1",  # type: ignore[arg-type]
+    )
+
+
+FINDINGS = (made_finding("f-one", ("a0", "a1", "a2")), made_finding("f-two", ("a3", "a4"), Severity.LOW))
+
+
+@pytest.fixture(scope="session")
+def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A data folder with exchanges, a finished run and its findings."""
+    folder = tmp_path_factory.mktemp("template") / "data"
+    store = open_store(folder)
+    try:
+        store.append([made_exchange(number) for number in range(30)])
+        run = Run("run-1", RunState.RUNNING, START_US, since_us=START_US, until_us=START_US + 10**12, started_us=5)  # type: ignore[arg-type]
+        store.create_run(run)
+        standings = [Standing(name, 6, (finding.finding_id,)) for finding in FINDINGS for name in _names(finding)]
+        standings[0] = replace(standings[0], nearest_candidate="", pool_exchanges=4)
+        done = replace(run, state=RunState.DONE, finished_us=9_000_005, measures={"exchanges": 30.0, "accounts": 5.0})
+        store.finish_run(done, FINDINGS, standings)
+    finally:
+        store.close()
+    return folder
+
+
+def _names(finding: Finding) -> list[Any]:
+    return [account.account_id for account in finding.accounts]
+
+
+@pytest.fixture
+def data(template: Path, tmp_path: Path) -> Path:
+    return Path(shutil.copytree(template, tmp_path / "data"))
+
+
+@pytest.fixture
+def served(data: Path, tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A server process on the data folder, and its address."""
+    log = tmp_path / "log"
+    command = [sys.executable, "-m", "coterie.server.cli", "--data-dir", str(data), "--model", "hash", "serve"]
+    with log.open("wb") as stream:
+        process = subprocess.Popen([*command, "--listen", "127.0.0.1:0"], stdout=stream, stderr=stream)
+    try:
+        while not (found := re.search(r"listening on (\S+)", log.read_text())):
+            assert process.poll() is None, log.read_text()
+        yield found[1], process
+    finally:
+        process.kill()
+        process.wait()
+
+
+# The parser
+
+
+def parsers(parser: argparse.ArgumentParser, name: str = "") -> Iterator[tuple[str, argparse.ArgumentParser]]:
+    yield name, parser
+    for action in parser._actions:
+        if isinstance(action, argparse._SubParsersAction):
+            for word, inner in action.choices.items():
+                yield from parsers(inner, f"{name} {word}".strip())
+
+
+def test_every_verb_and_option_has_its_help(coterie):
+    made = dict(parsers(cli.make_parser()))
+    assert set(VERBS) <= set(made)
+    for name, parser in made.items():
+        for action in parser._actions:
+            if isinstance(action, argparse._SubParsersAction):
+                assert {choice.dest for choice in action._choices_actions} == set(action.choices), name
+                assert all(choice.help for choice in action._choices_actions), name
+            else:
+                assert action.help, f"{name}: {action.dest} has no help"
+        assert coterie(*name.split(), "--help").code == 0  # the texts format, percent signs and all
+
+
+@pytest.mark.parametrize(
+    "argv",
+    [
+        (),
+        ("frobnicate",),
+        ("ingest",),
+        ("search",),
+        ("search", "x", "--exchange", "y"),
+        ("search", "x", "-k", "0"),
+        ("search", "x", "-k", "1001"),
+        ("search", "x", "--attribute", "asn"),
+        ("recluster", "--since", "yesterday"),
+        ("recluster", "--no-wait"),
+        ("review", "f-one", "confirmed"),
+        ("review", "f-one", "guilty", "--reason", "x"),
+        ("findings", "--kind", "campaigns"),
+        ("erase", "a0"),
+        ("--server", "nowhere", "stats"),
+        ("--server", "localhost:1", "--data-dir", "d", "stats"),
+        ("--server", "localhost:1", "demo"),
+        ("serve", "--graph-k", "many"),
+        ("simulate", "--out", "o", "--mix", "medium"),
+        ("demo", "--accounts", "1"),
+    ],
+)
+def test_a_command_line_that_makes_no_sense_is_usage(coterie, data, monkeypatch, argv):
+    monkeypatch.chdir(data.parent)
+    data.rename(data.parent / "coterie-data")
+    done = coterie(*argv)
+    assert done.code == 2
+    assert done.out == ""
+    assert "Traceback" not in done.err
+    assert "coterie" in done.err.splitlines()[-1]
+
+
+def test_settings_come_from_file_environment_and_flags(coterie, tmp_path, monkeypatch, data):
+    settings = tmp_path / "settings.toml"
+    settings.write_text(f'data_dir = "{data}"\nmodel = "hash"\n')
+    assert coterie("--config", settings, "--json", "stats").json["exchanges"] == 30
+    monkeypatch.setenv("COTERIE_DATA_DIR", str(tmp_path / "elsewhere"))
+    assert coterie("--config", settings, "stats").code == 1
+    assert coterie("--config", settings, "--data-dir", data, "stats").code == 0
+    settings.write_text("colour = 1\n")
+    done = coterie("--config", settings, "stats")
+    assert (done.code, done.out) == (2, "")
+    assert "unknown setting 'colour'" in done.err
+
+
+# Ingest
+
+
+def lines_of(exchanges: list[Exchange]) -> bytes:
+    return "".join(exchange_to_json(exchange) + "\n" for exchange in exchanges).encode()
+
+
+def test_ingest_from_a_file_from_gzip_and_from_stdin(coterie, tmp_path):
+    exchanges = [made_exchange(number) for number in range(40)]
+    data = tmp_path / "new"
+    (tmp_path / "plain").write_bytes(lines_of(exchanges[:10]))
+    (tmp_path / "packed").write_bytes(gzip.compress(lines_of(exchanges[5:20])))
+    assert coterie("--data-dir", data, "ingest", tmp_path / "plain").code == 0
+    done = coterie("--data-dir", data, "ingest", tmp_path / "packed", "--json")
+    assert done.json == {"stored": 10, "duplicates": 5, "rejected": 0, "reasons": {}, "last_sequence": 20}
+    done = coterie("--data-dir", data, "ingest", "-", "--batch", 7, stdin=lines_of(exchanges[20:]))
+    assert done.out == "20 exchanges stored, 0 already there, 0 rejected\n"
+    assert f"next: coterie --data-dir {data} recluster" in done.err
+    assert coterie("--data-dir", data, "--json", "stats").json["exchanges"] == 40
+
+
+def test_bad_lines_are_told_by_number_and_the_rest_is_kept(coterie, data, tmp_path):
+    good = [made_exchange(number) for number in range(30, 40)]
+    lines = lines_of(good).splitlines(keepends=True)
+    lines[2:2] = [b"{nonsense\n", lines_of([made_exchange(0)]).replace(b"well", b"no")]  # x000 is there, otherwise
+    lines[6:6] = [lines_of([good[0]]).replace(b'"account_id":"a0"', b'"account_id":" "')]
+    lines.append(b'{"exchange_id": "y", "colour": "\\u001b[31mred"}\n')
+    file = tmp_path / "events"
+    file.write_bytes(b"".join(lines))
+    done = coterie("--data-dir", data, "ingest", file, "--json")
+    assert done.code == 1
+    assert done.json["stored"] == 10
+    assert done.json["rejected"] == 4
+    assert done.json["reasons"] == {"bad_json": 1, "conflict": 1, "missing_account_id": 1, "unknown_field": 1}
+    told = [line for line in done.err.splitlines() if line.startswith("line ")]
+    assert [line.split(":")[0] for line in told] == ["line 3", "line 4", "line 7", "line 14"]
+    assert "coterie: 4 lines rejected (" in done.err
+    assert "\x1b" not in done.err
+    assert coterie("--data-dir", data, "--json", "stats").json["exchanges"] == 40
+
+
+def test_many_rejections_are_counted_and_few_are_shown(coterie, data, tmp_path):
+    file = tmp_path / "events"
+    same_ids = [replace(made_exchange(number), prompt="other content") for number in range(30)]
+    file.write_bytes(lines_of(same_ids * 10) + b"nonsense\n" * 50)
+    done = coterie("--data-dir", data, "ingest", file, "--json")
+    assert done.json["reasons"] == {"bad_json": 50, "conflict": 300}
+    assert len([line for line in done.err.splitlines() if line.startswith("line ")]) == PROBLEMS_KEPT
+    assert "... and 340 more" in done.err
+    assert "350 lines rejected (300 conflict, 50 bad_json)" in done.err
+
+
+def test_a_truncated_gzip_is_kept_up_to_there_and_said(coterie, tmp_path):
+    file = tmp_path / "events.gz"
+    packed = gzip.compress(lines_of([made_exchange(number) for number in range(2000)]))
+    file.write_bytes(packed[: len(packed) // 2])
+    done = coterie("--data-dir", tmp_path / "new", "ingest", file, "--json")
+    assert done.code == 1
+    assert 500 < done.json["stored"] < 1500
+    assert done.json["rejected"] == 0
+    assert f"ends early, after line {done.json['stored']}" in done.err
+
+
+@pytest.mark.parametrize("content", [b"", b"\n \n", gzip.compress(b"")])
+def test_an_empty_file_is_an_error(coterie, tmp_path, content):
+    file = tmp_path / "events"
+    file.write_bytes(content)
+    done = coterie("--data-dir", tmp_path / "new", "ingest", file)
+    assert (done.code, done.out) == (1, "")
+    assert done.err == "coterie: the file is empty: expected one exchange a line, as JSON\n"
+
+
+def test_a_missing_file_is_an_error_before_a_folder_is_made(coterie, tmp_path):
+    done = coterie("--data-dir", tmp_path / "new", "ingest", tmp_path / "nowhere")
+    assert done.code == 1
+    assert done.err.startswith("coterie: cannot read ")
+    assert not (tmp_path / "new").exists()
+
+
+# Reading
+
+
+def test_findings_as_json_are_the_fixed_contract(coterie, data):
+    value = coterie("--data-dir", data, "findings", "--json").json
+    assert value == {"run_id": "run-1", "findings": [finding_to_json(finding) for finding in FINDINGS]}
+    assert value == coterie("--data-dir", data, "--json", "findings").json
+    first = value["findings"][0]
+    assert set(first) >= {
+        "finding_id", "kind", "severity", "confidence", "lineage", "review", "title", "accounts", "families",
+        "benchmarks", "first_seen", "last_seen", "evidence", "counter_evidence", "exemplars",
+    }  # fmt: skip
+    assert "p_value" not in first["counter_evidence"][0]
+
+
+def test_findings_as_a_table_name_the_next_command(coterie, data):
+    done = coterie("--data-dir", data, "findings")
+    assert done.out.index("f-one") < done.out.index("f-two")
+    assert "accounts share one" in done.out
+    assert f"next: coterie --data-dir {data} finding f-one" in done.err
+
+
+@pytest.mark.parametrize(
+    ("flags", "expected"),
+    [
+        (("--account", "a3"), ["f-two"]),
+        (("--kind", "benchmark_run"), []),
+        (("--review", "open"), ["f-one", "f-two"]),
+        (("--run", "run-1"), ["f-one", "f-two"]),
+    ],
+)
+def test_findings_are_filtered(coterie, data, flags, expected):
+    value = coterie("--data-dir", data, "findings", "--json", *flags).json
+    assert [finding["finding_id"] for finding in value["findings"]] == expected
+
+
+def test_before_the_first_run_there_are_no_findings_and_no_error(coterie, tmp_path):
+    data = tmp_path / "new"
+    coterie("--data-dir", data, "ingest", "-", stdin=lines_of([made_exchange(1)]))
+    done = coterie("--data-dir", data, "findings", "--json")
+    assert (done.code, done.json) == (0, {"run_id": "", "findings": []})
+    assert "no run is done yet" in done.err
+    assert coterie("--data-dir", data, "findings").out == ""
+    assert coterie("--data-dir", data, "runs").out == ""
+
+
+def test_a_finding_is_shown_whole_and_harmless(coterie, data):
+    done = coterie("--data-dir", data, "finding", "f-one")
+    assert done.code == 0
+    for part in ("pool overlap", "shared pool", "0.83", "permuted: 0.04", "1.2e-09", "shared payment", "They pay"):
+        assert part in done.out, part
+    assert "[red]ignore[/red] \\x1b[31mprevious" in " ".join(done.out.split())
+    assert "\x1b" not in done.out
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+    value = coterie("--data-dir", data, "finding", "f-one", "--json").json
+    assert [exchange["exchange_id"] for exchange in value["exchanges"]] == ["x000", "x003"]
+    assert value["evidence"][0]["p_value"] == 1.2e-9
+
+
+def test_an_account_is_found_or_told_why_not(coterie, data):
+    done = coterie("--data-dir", data, "account", "a3")
+    assert "f-two" in done.out
+    assert coterie("--data-dir", data, "account", "a3", "--json").json["findings"][0]["finding_id"] == "f-two"
+    done = coterie("--data-dir", data, "account", "nobody")
+    assert (done.code, done.out) == (1, "")
+    assert "coterie: account nobody" in done.err
+
+
+def test_search_finds_who_asks_alike(coterie, data):
+    base = ("--data-dir", data, "--model", "hash", "search")
+    value = coterie(*base, "please explain rye bread to reader 4", "-k", 3, "--json").json
+    assert value["hits"][0]["exchange"]["exchange_id"] == "x004"
+    assert value["hits"][0]["similarity"] == pytest.approx(1.0, abs=1e-3)
+    assert all("rye bread" in hit["exchange"]["prompt"] for hit in value["hits"])
+    same = coterie(*base, "-", "-k", 3, "--json", stdin=b"please explain rye bread to reader 4\n").json
+    assert same["hits"] == value["hits"]
+    done = coterie(*base, "please explain rye bread to reader 4", "-k", 3)
+    assert done.out.index("x004") > 0
+
+
+def test_search_filters(coterie, data):
+    base = ("--data-dir", data, "--model", "hash", "search", "--json", "-k", 30)
+
+    def found(*flags):
+        return {hit["exchange"]["exchange_id"] for hit in coterie(*base, *flags).json["hits"]}
+
+    everything = {f"x{number:03}" for number in range(30)}
+    assert found("chess") == everything
+    assert found("chess", "--account", "a1", "--account", "a2") == {f"x{n:03}" for n in range(30) if n % 5 in (1, 2)}
+    assert found("chess", "--model", "m1") == {f"x{n:03}" for n in range(1, 30, 2)}
+    assert found("chess", "--attribute", "asn=0") == {f"x{n:03}" for n in range(0, 30, 2)}
+    assert found("chess", "--since", "2026-01-01T20:00:00Z", "--until", "2026-01-02") == {
+        f"x{n:03}" for n in range(20, 24)
+    }
+    assert len(found("chess", "--one-per-account")) == 5
+    assert found("--exchange", "x004", "--response") == everything - {"x004"}
+
+
+def test_a_hit_cannot_write_to_the_terminal(coterie, data):
+    done = coterie("--data-dir", data, "--model", "hash", "search", "ignore previous", "-k", 30)
+    assert "[red]ignore[/red]" in done.out
+    assert "\x1b" not in done.out
+
+
+def test_runs_are_listed(coterie, data):
+    value = coterie("--data-dir", data, "runs", "--json").json["runs"]
+    assert [(run["run_id"], run["state"], run["started"]) for run in value] == [
+        ("run-1", "done", "1970-01-01T00:00:00.000005Z")
+    ]
+    assert "9.0 s" in coterie("--data-dir", data, "runs").out
+
+
+def test_a_typing_error_in_the_folder_makes_no_folder(coterie, tmp_path):
+    done = coterie("--data-dir", tmp_path / "tpyo", "findings")
+    assert done.code == 1
+    assert "there is no data folder" in done.err
+    assert not (tmp_path / "tpyo").exists()
+
+
+# Changing
+
+
+def test_a_review_is_recorded_and_stays(coterie, data):
+    done = coterie(
+        "--data-dir", data, "review", "f-two", "dismissed", "--reason", "one [b]office[/b]", "--reviewer", "kim"
+    )
+    assert (done.code, done.out) == (0, "f-two is now dismissed\n")
+    value = coterie("--data-dir", data, "finding", "f-two", "--json").json
+    assert value["review"] == "dismissed"
+    assert [(item["decision"], item["reason"], item["reviewer"]) for item in value["reviews"]] == [
+        ("dismissed", "one [b]office[/b]", "kim")
+    ]
+    assert "one [b]office[/b]" in coterie("--data-dir", data, "finding", "f-two").out
+    done = coterie("--data-dir", data, "review", "f-none", "dismissed", "--reason", "x")
+    assert done.code == 1
+    assert "f-none" in done.err
+
+
+def test_benchmarks_are_registered_listed_and_matched(coterie, data, tmp_path):
+    items = tmp_path / "items"
+    items.write_text(
+        "".join(json.dumps({"item_id": str(n), "text": f"how many eggs are {n} ducks"}) + "\n" for n in range(9))
+    )
+    base = ("--data-dir", data, "--model", "hash", "benchmark")
+    assert coterie(*base, "register", "eggs", items).out == "eggs: 9 items registered\n"
+    assert [item["name"] for item in coterie(*base, "list", "--json").json["benchmarks"]] == ["eggs"]
+    assert "eggs" in coterie(*base, "list").out
+    items.write_text('{"item_id": "1", "text": "something else"}\n')
+    done = coterie(*base, "register", "eggs", items)
+    assert done.code == 1
+    assert "eggs" in done.err
+
+
+def test_erasing_is_confirmed_and_complete(coterie, data):
+    done = coterie("--data-dir", data, "erase", "a3", "--yes", "--json")
+    assert (done.code, done.json["exchanges"]) == (0, 6)
+    assert coterie("--data-dir", data, "--json", "stats").json["exchanges"] == 24
+    assert coterie("--data-dir", data, "account", "a3").code == 1
+    assert "a3" not in coterie("--data-dir", data, "findings", "--json").out
+    assert coterie("--data-dir", data, "erase", "a3", "--yes").code == 1
+
+
+@pytest.mark.parametrize(("answer", "code", "left"), [(b"no\n", 1, 30), (b"", 1, 30), (b"yes\n", 0, 24)])
+def test_at_a_terminal_erasing_is_asked_about(coterie, data, answer, code, left):
+    done = coterie("--data-dir", data, "erase", "a3", stdin=answer, tty=True)
+    assert done.code == code
+    assert "Erase a3 with 6 exchanges?" in done.err
+    assert coterie("--data-dir", data, "--json", "stats").json["exchanges"] == left
+
+
+# Simulated traffic
+
+
+def test_simulate_writes_traffic_and_evaluate_scores_it(coterie, tmp_path):
+    out, data = tmp_path / "sim", tmp_path / "new"
+    value = coterie("simulate", "--accounts", 60, "--seed", 3, "--responses", 0.1, "--out", out, "--json").json
+    truth = json.loads((out / "truth.json").read_text())
+    guilty = sorted(account for account, entry in truth.items() if entry["label"] != "benign")
+    assert value["exchanges"] == len((out / "events.jsonl").read_text().splitlines())
+    assert value["campaigns"] == len({truth[account]["label"] for account in guilty}) > 0
+    assert coterie("--data-dir", data, "ingest", out / "events.jsonl").code == 0
+    done = coterie("--data-dir", data, "evaluate", out / "events.jsonl", out / "truth.json")
+    assert done.code == 1
+    assert "no run is done yet" in done.err
+    benign = next(account for account, entry in truth.items() if entry["label"] == "benign")
+    _finish(data, [made_finding("f", (*guilty, benign)), replace(made_finding("g", (benign,)), lineage=Lineage.GONE)])
+    scores = coterie("--data-dir", data, "evaluate", out / "events.jsonl", out / "truth.json", "--json").json
+    assert scores["account_recall"] == 1.0
+    assert scores["account_precision"] == pytest.approx(len(guilty) / (len(guilty) + 1))
+    assert scores["findings"] == 1
+    assert "account recall" in coterie("--data-dir", data, "evaluate", out / "events.jsonl", out / "truth.json").out
+
+
+def _finish(data: Path, findings: list[Finding]) -> None:
+    store = open_store(data)
+    try:
+        run = Run("run-1", RunState.RUNNING, START_US)  # type: ignore[arg-type]
+        store.create_run(run)
+        store.finish_run(replace(run, state=RunState.DONE), findings, [])
+    finally:
+        store.close()
+
+
+# At a server
+
+
+def test_at_a_server_everything_is_the_same(coterie, data, served):
+    address, process = served
+    remote = coterie("--server", address, "findings", "--json")
+    assert remote.json == {"run_id": "run-1", "findings": [finding_to_json(finding) for finding in FINDINGS]}
+    while coterie("--server", address, "--json", "stats").json["pending_texts"]:
+        assert process.poll() is None
+    hits = coterie("--server", address, "search", "--exchange", "x004", "-k", 2, "--json").json["hits"]
+    assert len(hits) == 2
+    blocked = coterie("--data-dir", data, "findings")
+    assert (blocked.code, blocked.out) == (1, "")
+    assert f"--server {address}" in blocked.err
+    assert len(blocked.err.splitlines()) == 1
+    process.send_signal(signal.SIGTERM)
+    assert process.wait(30) == 0
+    assert coterie("--data-dir", data, "findings", "--json").json == remote.json
+
+
+def test_ingest_at_a_server_is_durable_there(coterie, served, tmp_path):
+    address, _ = served
+    file = tmp_path / "events"
+    file.write_bytes(lines_of([made_exchange(number) for number in range(25, 60)]))
+    done = coterie("--server", address, "ingest", file, "--json")
+    assert (done.json["stored"], done.json["duplicates"]) == (30, 5)
+    assert coterie("--server", address, "--json", "stats").json["exchanges"] == 60
+
+
+def test_no_server_is_one_line(coterie):
+    done = coterie("--server", "127.0.0.1:9", "stats")
+    assert (done.code, done.out) == (1, "")
+    assert done.err.startswith("coterie: no answer from the server at 127.0.0.1:9: ")
+    assert len(done.err.splitlines()) == 1
+
+
+# Failing
+
+
+def test_a_defect_is_one_line_unless_debugging(coterie, monkeypatch):
+    def broken(session):
+        raise ZeroDivisionError("secret prompt text")
+
+    monkeypatch.setattr(cli_commands, "stats", broken)
+    done = coterie("stats")
+    assert done.code == 1
+    assert done.err == "coterie: unexpected ZeroDivisionError: run it again with --debug and report what it says\n"
+    with pytest.raises(ZeroDivisionError):
+        coterie("--debug", "stats")
+
+
+def test_an_interrupt_is_a_failure_without_traceback(coterie, monkeypatch):
+    def interrupted(session):
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(cli_commands, "stats", interrupted)
+    assert coterie("stats") == Done(1, "", "coterie: interrupted\n")
+
+
+def test_a_reader_that_goes_away_is_no_traceback(data):
+    command = [sys.executable, "-m", "coterie.server.cli", "--data-dir", str(data), "findings", "--json"]
+    read_end, write_end = os.pipe()
+    os.close(read_end)
+    done = subprocess.run(command, stdout=write_end, stderr=subprocess.PIPE, text=True, timeout=60, check=False)
+    os.close(write_end)
+    assert "Traceback" not in done.stderr
+    assert "BrokenPipe" not in done.stderr
+    assert done.returncode == 1
