@@ -1,0 +1,209 @@
+"""Runs, findings, reviews, standings and the outbox."""
+
+import dataclasses
+from collections.abc import Callable
+
+import pytest
+
+from coterie.domain import (
+    ConflictError,
+    CoterieError,
+    Finding,
+    InvalidError,
+    Lineage,
+    NotFoundError,
+    Review,
+    ReviewState,
+    Run,
+    RunState,
+    Severity,
+    Standing,
+)
+from coterie.store import SqliteStore, changes
+
+MakeRun = Callable[..., Run]
+MakeFinding = Callable[..., Finding]
+
+
+def finish(store: SqliteStore, run: Run, findings: list[Finding], standings: list[Standing] | None = None) -> Run:
+    done = dataclasses.replace(run, state=RunState.DONE, progress=1.0)
+    store.create_run(run)
+    store.finish_run(done, findings, standings or [])
+    return done
+
+
+def test_a_run_is_created_updated_and_read(store: SqliteStore, run: MakeRun) -> None:
+    first = run("r1", parameters={"k": 30.0}, measures={"exchanges": 3.0})
+    store.create_run(first)
+    assert store.run("r1") == first
+    running = dataclasses.replace(first, state=RunState.RUNNING, stage="cluster", progress=0.5)
+    store.update_run(running)
+    assert store.run("r1") == store.run("") == running
+    with pytest.raises(ConflictError, match="there is a run r1 already"):
+        store.create_run(first)
+    assert store.run("r1") == running
+
+
+def test_unknown_runs_are_not_found(store: SqliteStore, run: MakeRun) -> None:
+    for call in (lambda: store.run(""), lambda: store.run("r9"), lambda: store.update_run(run("r9"))):
+        with pytest.raises(NotFoundError):
+            call()
+    with pytest.raises(NotFoundError, match="no run r9"):
+        store.finish_run(run("r9", state=RunState.DONE), [], [])
+    with pytest.raises(NotFoundError, match="no run r9"):
+        store.findings("r9")
+
+
+def test_runs_are_listed_newest_first_page_by_page(store: SqliteStore, run: MakeRun) -> None:
+    for name, created_us in (("b", 2), ("a", 2), ("d", 1), ("c", 3), ("e", 2)):
+        store.create_run(run(name, created_us))
+    seen: list[str] = []
+    before = None
+    while page := store.runs(limit=2, before=before):
+        assert len(page) <= 2
+        seen += [item.run_id for item in page]
+        before = (page[-1].created_us, page[-1].run_id)
+    assert seen == ["c", "e", "b", "a", "d"]
+    assert store.run("").run_id == "c"
+
+
+def test_findings_come_back_whole_and_in_order(store: SqliteStore, run: MakeRun, finding: MakeFinding) -> None:
+    findings = [
+        finding("low", severity=Severity.LOW, confidence=0.9),
+        finding("b", severity=Severity.HIGH),
+        finding("a", severity=Severity.HIGH, lineage=Lineage.MERGED, lineage_of=("x", "y")),
+        finding("sure", severity=Severity.HIGH, confidence=0.75),
+        finding("critical", severity=Severity.CRITICAL, confidence=0.1),
+    ]
+    done = finish(store, run("r1"), findings)
+    run_id, found = store.findings()
+    assert run_id == "r1"
+    assert [item.finding_id for item in found] == ["critical", "sure", "a", "b", "low"]
+    expected = {item.finding_id: dataclasses.replace(item, run_id="r1") for item in findings}
+    assert {item.finding_id: item for item in found} == expected
+    assert store.finding("a") == expected["a"]
+    assert store.findings("r1") == (run_id, found)
+    assert store.run("r1") == done
+    assert store.stats().findings == 5
+
+
+def test_before_any_run_there_are_no_findings(store: SqliteStore, run: MakeRun) -> None:
+    store.create_run(run("r1"))
+    assert store.findings() == ("", [])
+    assert store.findings("r1") == ("r1", [])
+    assert store.standing("a") == ("", None)
+    assert store.events(0, 10) == []
+    assert store.last_event() == 0
+    with pytest.raises(NotFoundError, match="no finding f"):
+        store.finding("f")
+
+
+def test_the_newest_finished_run_speaks(store: SqliteStore, run: MakeRun, finding: MakeFinding) -> None:
+    finish(store, run("r1", 1), [finding("f", title="old"), finding("gone")], [Standing("a", 1)])
+    finish(store, run("r2", 2), [finding("f", title="new")], [Standing("a", 2, ("f",), "pool", 0.5, "too few", 3)])
+    store.create_run(run("r3", 3))
+    store.update_run(run("r3", 3, state=RunState.FAILED, error="broken"))
+    assert store.findings()[0] == "r2"
+    assert (store.finding("f").title, store.finding("f").run_id) == ("new", "r2")
+    assert store.finding("gone").run_id == "r1"
+    assert [item.title for item in store.findings("r1")[1] if item.finding_id == "f"] == ["old"]
+    assert store.standing("a") == ("r2", Standing("a", 2, ("f",), "pool", 0.5, "too few", 3))
+    assert store.standing("b") == ("r2", None)
+
+
+@pytest.mark.parametrize("state", [RunState.DONE, RunState.FAILED, RunState.CANCELLED])
+def test_a_finished_run_is_immutable(store: SqliteStore, run: MakeRun, finding: MakeFinding, state: RunState) -> None:
+    if state is RunState.DONE:
+        finish(store, run("r1"), [finding("f")])
+    else:
+        store.create_run(run("r1"))
+        store.update_run(run("r1", state=state))
+    before = (store.run("r1"), store.findings("r1"), store.last_event())
+    with pytest.raises(ConflictError, match=f"run r1 is {state.value} and can no longer change"):
+        store.update_run(run("r1", state=RunState.RUNNING))
+    with pytest.raises(ConflictError, match="can no longer change"):
+        store.finish_run(run("r1", state=RunState.DONE), [finding("g")], [])
+    assert (store.run("r1"), store.findings("r1"), store.last_event()) == before
+
+
+def test_done_needs_finish_run_and_finish_run_needs_done(store: SqliteStore, run: MakeRun) -> None:
+    store.create_run(run("r1"))
+    with pytest.raises(InvalidError, match="use finish_run"):
+        store.update_run(run("r1", state=RunState.DONE))
+    with pytest.raises(InvalidError, match="use update_run"):
+        store.finish_run(run("r1", state=RunState.FAILED), [], [])
+    assert store.run("r1").state is RunState.PENDING
+
+
+@pytest.mark.parametrize("step", ["_insert_finding", "_insert_event", "to_record"])
+def test_finishing_a_run_is_all_or_nothing(
+    store: SqliteStore, run: MakeRun, finding: MakeFinding, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    """Fails at the second finding, or at the standings, after the run's row and the first finding are written."""
+    store.create_run(run("r1"))
+    original = getattr(changes, step)
+    calls = 0
+
+    def breaking(*arguments: object) -> object:
+        nonlocal calls
+        calls += 1
+        if calls == (4 if step == "to_record" else 2):
+            raise OSError("on purpose")
+        return original(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(changes, step, breaking)
+        with pytest.raises(CoterieError):
+            store.finish_run(run("r1", state=RunState.DONE), [finding("f"), finding("g")], [Standing("a", 1)])
+    assert store.run("r1").state is RunState.PENDING
+    assert store.findings() == ("", [])
+    assert store.events(0, 10) == []
+    store.finish_run(run("r1", state=RunState.DONE), [finding("f"), finding("g")], [Standing("a", 1)])
+    assert [item.finding_id for item in store.findings()[1]] == ["f", "g"]
+    assert len(store.events(0, 10)) == 2
+
+
+def test_two_findings_with_one_id_are_refused(store: SqliteStore, run: MakeRun, finding: MakeFinding) -> None:
+    store.create_run(run("r1"))
+    with pytest.raises(InvalidError, match="one id"):
+        store.finish_run(run("r1", state=RunState.DONE), [finding("f"), finding("f")], [])
+    assert store.run("r1").state is RunState.PENDING
+
+
+def test_a_review_follows_the_finding_from_run_to_run(store: SqliteStore, run: MakeRun, finding: MakeFinding) -> None:
+    finish(store, run("r1", 1), [finding("f"), finding("g")])
+    assert store.finding("f").review is ReviewState.OPEN
+    decisions = [
+        Review("f", ReviewState.WATCHED, "let us see", "ann", 10),
+        Review("f", ReviewState.CONFIRMED, "seen", "bob", 5),
+    ]
+    for decision in decisions:
+        assert store.add_review(decision).review is decision.decision
+    assert store.reviews("f") == decisions
+    assert store.reviews("g") == []
+    finish(store, run("r2", 2), [finding("f"), finding("g")])
+    for run_id in ("", "r1", "r2"):
+        states = {item.finding_id: item.review for item in store.findings(run_id)[1]}
+        assert states == {"f": ReviewState.CONFIRMED, "g": ReviewState.OPEN}
+    with pytest.raises(NotFoundError, match="no finding h"):
+        store.add_review(Review("h", ReviewState.DISMISSED, "", "ann", 1))
+
+
+def test_the_outbox_tells_of_every_finding_and_review_in_order(
+    store: SqliteStore, run: MakeRun, finding: MakeFinding
+) -> None:
+    finish(store, run("r1", 1), [finding("f"), finding("g")])
+    store.add_review(Review("g", ReviewState.DISMISSED, "benign", "ann", 10))
+    finish(store, run("r2", 2), [finding("g")])
+    events = store.events(0, 10)
+    assert [(item.finding_id, item.run_id, item.review.value) for _, item in events] == [
+        ("f", "r1", "open"),
+        ("g", "r1", "dismissed"),
+        ("g", "r1", "dismissed"),
+        ("g", "r2", "dismissed"),
+    ]
+    numbers = [number for number, _ in events]
+    assert numbers == sorted(set(numbers))
+    assert store.last_event() == numbers[-1]
+    assert store.events(numbers[1], 1) == events[2:3]
+    assert store.events(numbers[-1], 10) == []
