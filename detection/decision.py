@@ -81,6 +81,8 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
         candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, result, None, p_value, ""
     )
     reason = _shortfall(verdict, parameters)
+    if not reason and not pool.settled:
+        reason = "half of its accounts had to be dropped and others still do not fit"
     if reason or result is None:
         return replace(verdict, reason=reason or "too little to test")
     shared = overlap(items.principal[pool.items], items.text[pool.items], view.graph, view.cores)

@@ -1,7 +1,7 @@
 """Do the accounts of a pool repeat each other? Dealt slices of one list do not; a crowd with a common source does."""
 
 import re
-from collections import defaultdict
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -11,9 +11,12 @@ from scipy import stats
 
 from coterie.domain import NeighbourGraph
 
-SHINGLE_WORDS = 4
-SAME_CONTAINMENT_MIN = 0.75
-"""Share of the shorter text's word shingles that the other holds when both wrap one question."""
+RARE_WORDS_MIN = 2
+RARE_SHARE = 0.05
+"""Share of a pool's texts that may hold a word for the word to tell one question from another."""
+
+SAME_CONTAINMENT_MIN = 0.9
+"""Share of the rare words of the text with fewer of them that the other holds when both wrap one question."""
 
 NEAREST_COMPARED = 8
 
@@ -75,12 +78,12 @@ def _rewrapped_pairs(
     senders: dict[int, set[int]] = defaultdict(set)
     for who, what in zip(principal.tolist(), text.tolist(), strict=True):
         senders[what].add(who)
-    shingles = {row: _word_shingles(contents[row]) for row in senders}
+    words = _rare_words({row: contents[row] for row in senders}, len(np.unique(principal)))
     same_across = same_within = items = 0
     for who, row in zip(principal.tolist(), text.tolist(), strict=True):
         found = False
         for other in graph.neighbours[row, :NEAREST_COMPARED].tolist():
-            if other not in senders or not _same_question(shingles[row], shingles[other]):
+            if other not in senders or not _same_question(words[row], words[other]):
                 continue
             apart = senders[other] - {who}
             same_within += who in senders[other]
@@ -90,12 +93,14 @@ def _rewrapped_pairs(
     return same_across, same_within, items
 
 
-def _word_shingles(text: str) -> frozenset[tuple[str, ...]]:
-    words = [word.casefold() for word in _WORD.findall(text)]
-    width = min(SHINGLE_WORDS, max(1, len(words)))
-    return frozenset(tuple(words[i : i + width]) for i in range(len(words) - width + 1))
+def _rare_words(contents: dict[int, str], principals: int) -> dict[int, frozenset[str]]:
+    """The words of each text that few others hold: those of a question, not of its wrapping."""
+    words = {row: frozenset(_WORD.findall(text.casefold())) for row, text in contents.items()}
+    uses = Counter(word for held in words.values() for word in held)
+    most = max(principals + 1, int(RARE_SHARE * len(words)))
+    return {row: frozenset(word for word in held if uses[word] <= most) for row, held in words.items()}
 
 
-def _same_question(first: frozenset[tuple[str, ...]], second: frozenset[tuple[str, ...]]) -> bool:
+def _same_question(first: frozenset[str], second: frozenset[str]) -> bool:
     shorter = min(len(first), len(second))
-    return shorter >= 2 and len(first & second) >= SAME_CONTAINMENT_MIN * shorter
+    return shorter >= RARE_WORDS_MIN and len(first & second) >= SAME_CONTAINMENT_MIN * shorter
