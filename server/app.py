@@ -16,7 +16,7 @@ from typing import Any
 import grpc.aio
 import uvloop
 from grpc_health.v1 import health, health_pb2, health_pb2_grpc
-from grpc_health.v1.health import aio as health_aio
+from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # not in the stubs
 from grpc_reflection.v1alpha import reflection
 
 from coterie.client.channel import RECEIVE_BYTES_MAX
@@ -24,7 +24,7 @@ from coterie.domain import LIMITS, CoterieError, UnavailableError
 from coterie.server.config import Config
 from coterie.server.engine import Engine
 from coterie.server.interceptor import CallInterceptor
-from coterie.server.logs import configure_logging, emit
+from coterie.server.logs import emit, logging_to_stderr
 from coterie.server.services import AdminService, BenchmarkService, Desk, SearchService
 from coterie.server.services_findings import FindingService
 from coterie.server.services_ingest import IngestService
@@ -136,13 +136,13 @@ class Server:
 
 def serve(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code, after saying on stderr what went wrong if anything did."""
-    configure_logging(config.log_level)
     try:
-        engine = Engine.open(config)
-        try:
-            _run(_serve(engine))
-        finally:
-            engine.close()
+        with logging_to_stderr(config.log_level):
+            engine = Engine.open(config)
+            try:
+                _run(_serve(engine))
+            finally:
+                engine.close()
     except CoterieError as error:
         _say(f"coterie: {error}")
         return 1

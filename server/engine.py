@@ -88,13 +88,16 @@ class Engine:
     def warm_up(self) -> None:
         """Load and test the model, catch the indexes up, and begin to embed and to follow the schedule.
 
+        With `lazy_model` it only begins to follow the schedule.
+
         Raises:
             ConflictError: the data folder belongs to another model.
             UnavailableError: the model cannot be loaded, or fails its self-test.
         """
-        self._embedding.encoder()
-        self._made_indexes()
-        self._loop.start()
+        if not self.config.lazy_model:
+            self._embedding.encoder()
+            self._made_indexes()
+            self._loop.start()
         if self._scheduler is not None:
             self._scheduler.start()
 
@@ -259,7 +262,11 @@ class Engine:
         check_name(account_id, "account_id")
         with self._runs.erasing():
             erasure = self.store.erase_account(account_id, _now_us())
-        self._follow()
+        if self.store.model() is not None:
+            # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.
+            indexes = self._made_indexes()
+            indexes.follow()
+            indexes.save()
         self.changed.notify()
         return erasure
 

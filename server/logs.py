@@ -4,19 +4,28 @@ import json
 import logging
 import sys
 import traceback
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from typing import Any
 
 
-def configure_logging(level: str) -> None:
-    """Send everything from `level` up that coterie logs to stderr, a JSON object a line."""
+@contextmanager
+def logging_to_stderr(level: str) -> Iterator[None]:
+    """While the context is open, send what coterie logs from `level` up to stderr, a JSON object a line."""
     handler = logging.StreamHandler(sys.stderr)
     handler.setFormatter(_JsonFormatter())
     logger = logging.getLogger("coterie")
-    logger.handlers = [handler]
+    before = logger.level, logger.propagate
+    logger.addHandler(handler)
     logger.setLevel(level.upper())
     logger.propagate = False
+    try:
+        yield
+    finally:
+        logger.removeHandler(handler)
+        logger.setLevel(before[0])
+        logger.propagate = before[1]
 
 
 def emit(logger: logging.Logger, level: int, event: str, **values: Any) -> None:

@@ -17,7 +17,7 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from coterie.client import Client, RetryPolicy, wire
 from coterie.client.channel import Stubs
-from coterie.domain import ConflictError, Exchange
+from coterie.domain import ConflictError, Exchange, InvalidError
 from coterie.server import Config, Engine, local_server, serve
 from coterie.store import open_store
 from coterie.v1 import ingest_service_pb2
@@ -190,7 +190,7 @@ def test_logs_tell_calls_and_never_texts(
         ]
         client.ingest([*texts, exchange(99, prompt=f"{canary}\x00"), exchange(98, prompt=canary * 40_000)])
         client.search(f"{canary} asks", k=5)
-        with pytest.raises(Exception, match="control|NUL"):
+        with pytest.raises(InvalidError, match="text holds NUL"):
             client.search(f"{canary}\x00")
         until(lambda: client.stats().pending_texts == 0)
         client.match_benchmarks([f"{canary} asks 3"])

@@ -2,12 +2,14 @@
 
 import logging
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from coterie.domain import AccountId, Exchange, TextField
+from coterie.index import VectorIndex
 from coterie.server import Config, Engine, Query
 
 
@@ -114,6 +116,24 @@ def test_erasing_reaches_the_index_at_once(config: Config, exchanges: list[Excha
         hits = engine.search(Query(text=exchanges[3].prompt, k=60)).hits
         assert exchanges[3].account_id not in {hit.exchange.account_id for hit in hits}
         assert len(hits) == 60 - erasure.exchanges
+    finally:
+        engine.close()
+
+
+@pytest.mark.parametrize("lazy", [False, True])
+def test_erasing_reaches_the_snapshots_before_it_is_answered(
+    config: Config, exchanges: list[Exchange], lazy: bool
+) -> None:
+    filled(config, exchanges).close()
+    engine = Engine.open(replace(config, lazy_model=lazy))
+    try:
+        engine.warm_up()
+        gone = engine.store.exchange_text(exchanges[3].exchange_id, TextField.PROMPT)
+        path = next(path for path in snapshots(config) if path.name.startswith("prompt"))
+        assert gone in VectorIndex.load(path, 256)[0]
+        engine.erase_account(exchanges[3].account_id)
+        assert gone not in VectorIndex.load(path, 256)[0]
+        assert engine.ready is not lazy
     finally:
         engine.close()
 

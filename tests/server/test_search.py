@@ -1,6 +1,6 @@
 """Search against a plain reading of what was ingested."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -28,14 +28,14 @@ def exchanges(exchange: Callable[..., Exchange]) -> list[Exchange]:
 
 
 @pytest.fixture(params=[50_000, 1], ids=["inside the index", "on its results"])
-def engine(request: pytest.FixtureRequest, config: Config, exchanges: list[Exchange]) -> Engine:
+def engine(request: pytest.FixtureRequest, config: Config, exchanges: list[Exchange]) -> Iterator[Engine]:
     engine = Engine.open(replace(config, search_candidates_max=request.param))
-    request.addfinalizer(engine.close)
     engine.warm_up()
     engine.ingest(exchanges).result(10)
     engine.embed_pending(lambda _: None, lambda: False)
     engine._follow()
-    return engine
+    yield engine
+    engine.close()
 
 
 def passes(item: Exchange, wanted: SearchFilter) -> bool:

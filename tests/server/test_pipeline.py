@@ -1,0 +1,212 @@
+"""A run with the real detection: what it is handed, and what comes out over the socket."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+
+from coterie.client import Client
+from coterie.detection import Detection, Parameters, stripped_texts
+from coterie.domain import BenchmarkItem, Exchange, ExchangeId, Run, RunState, Window, normalise
+from coterie.embedder import load_encoder
+from coterie.index import NumpyIndex
+from coterie.server import Config, Engine
+from coterie.simulation import Config as Traffic
+from coterie.simulation import simulate
+
+ENCODER = load_encoder("hash")
+DAY_US = 86_400_000_000
+
+
+@pytest.fixture
+def windows(monkeypatch: pytest.MonkeyPatch) -> list[Window]:
+    """What detection is handed; it finds nothing."""
+    seen: list[Window] = []
+
+    def look(window: Window, parameters: Parameters, **_: Any) -> Detection:
+        seen.append(window)
+        return Detection(measures={"looked": 1.0})
+
+    monkeypatch.setattr("coterie.server.pipeline.detect", look)
+    return seen
+
+
+@pytest.fixture
+def wrapped(exchange: Callable[..., Exchange]) -> list[Exchange]:
+    """Every second account puts the same words before all its questions."""
+    persona = "You are a patient teacher who answers in short sentences. "
+    made = [exchange(number, response=f"answer {number}") for number in range(140)]
+    return [replace(item, prompt=persona + item.prompt) if int(item.account_id[-1]) % 2 else item for item in made] + [
+        replace(made[0], exchange_id=ExchangeId("again"), prompt="  " + made[0].prompt.replace(" ", "\n"))
+    ]
+
+
+def run_to_its_end(engine: Engine, finished: Any, *bounds: int) -> Run:
+    run: Run = finished(engine, engine.start_run(*(bounds or (None, None))).run_id)
+    assert run.state is RunState.DONE, run.error
+    return run
+
+
+def test_the_raw_view_is_the_distinct_prompts_with_their_vectors(
+    engine: Engine, wrapped: list[Exchange], windows: list[Window], finished: Any
+) -> None:
+    engine.ingest(wrapped).result(10)
+    run_to_its_end(engine, finished)
+    window = windows[0]
+    prompts = {item.exchange_id: normalise(item.prompt) for item in wrapped}
+    by_row = [normalise(window.texts[text]) for text in window.raw.text]
+    assert by_row == [prompts[exchange_id] for exchange_id in window.rows.exchange_ids]
+    assert len(window.texts) == len(set(prompts.values())) == len(window.text_ids) == len(window.raw.vectors)
+    assert np.allclose(window.raw.vectors, ENCODER.encode([normalise(text) for text in window.texts]), atol=2e-3)
+    assert window.raw.graph.neighbours.shape == (len(window.texts), engine.config.graph_k)
+
+
+def test_the_stripped_view_is_embedded_anew_once_and_only_where_it_differs(
+    engine: Engine, wrapped: list[Exchange], windows: list[Window], finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.ingest(wrapped).result(10)
+    run = run_to_its_end(engine, finished)
+    window = windows[0]
+    view = window.views["stripped"]
+    expected = stripped_texts(window.texts, window.raw.text, window.rows.account)
+    kept = [normalise(expected[text]) for text in window.raw.text]
+    assert (view.text == -1).tolist() == [not text for text in kept]
+    vectors = ENCODER.encode([text for text in kept if text])
+    assert np.allclose(view.vectors[view.text[view.text >= 0]], vectors, atol=2e-3)
+    assert len(view.vectors) == len({text for text in kept if text})
+    assert 0 < run.measures["stripped_texts_changed"] < len(window.texts)
+
+    def refuse(*_: object, **__: object) -> None:
+        raise AssertionError("the cache should have had it")
+
+    monkeypatch.setattr(type(engine._embedding.encoder()), "encode", refuse)
+    run_to_its_end(engine, finished)
+    assert np.allclose(windows[1].views["stripped"].vectors, view.vectors, atol=2e-3)
+
+
+def test_the_window_is_the_days_up_to_and_with_the_newest(
+    engine: Engine, exchange: Callable[..., Exchange], windows: list[Window], finished: Any
+) -> None:
+    newest = exchange(1).time_us + 100 * DAY_US
+    ages = {"newest": 0, "edge": 14 * DAY_US - 1, "beyond": 14 * DAY_US, "old": 60 * DAY_US}
+    engine.ingest(
+        [replace(exchange(1), exchange_id=ExchangeId(name), time_us=newest - age) for name, age in ages.items()]
+    ).result(10)
+    run = run_to_its_end(engine, finished)
+    assert set(windows[0].rows.exchange_ids) == {"newest", "edge"}
+    assert (run.since_us, run.until_us) == (newest + 1 - 14 * DAY_US, newest + 1)
+    run_to_its_end(engine, finished, newest - 60 * DAY_US, newest - 14 * DAY_US)
+    assert set(windows[1].rows.exchange_ids) == {"old"}
+    run_to_its_end(engine, finished, 0, newest)
+    assert set(windows[2].rows.exchange_ids) == {"edge", "beyond", "old"}
+
+
+def test_a_window_without_exchanges_fails_with_the_reason(
+    engine: Engine, exchange: Callable[..., Exchange], finished: Any
+) -> None:
+    engine.ingest([exchange(1)]).result(10)
+    run = finished(engine, engine.start_run(exchange(1).time_us - 10, exchange(1).time_us - 5).run_id)
+    assert run.state is RunState.FAILED
+    assert "choose another window" in run.error
+
+
+@pytest.mark.parametrize("prompts", [["alone"], ["same"] * 30, ["one", "other"]])
+def test_tiny_windows_are_no_error(
+    engine: Engine, exchange: Callable[..., Exchange], finished: Any, prompts: Sequence[str]
+) -> None:
+    engine.ingest([exchange(number, prompt=prompt) for number, prompt in enumerate(prompts)]).result(10)
+    run = run_to_its_end(engine, finished)
+    assert engine.findings() == (run.run_id, [])
+    assert run.measures["raw_texts"] == len(set(prompts))
+
+
+def test_every_prompt_has_its_vector_even_when_the_queue_moves(
+    config: Config, exchange: Callable[..., Exchange], windows: list[Window], finished: Any, monkeypatch: Any
+) -> None:
+    """More arrives between the embed stage and the window: the run embeds that too."""
+    engine = Engine.open(replace(config, lazy_model=True))
+    try:
+        engine.ingest([exchange(number) for number in range(20)]).result(10)
+        embed = engine._embedding.embed_pending
+
+        def then_more(*arguments: Any) -> int:
+            done = embed(*arguments)
+            engine.ingest([exchange(number) for number in range(20, 50)]).result(10)
+            return done
+
+        monkeypatch.setattr(engine._embedding, "embed_pending", then_more)
+        run_to_its_end(engine, finished)
+        assert windows[0].rows.size == 50
+        assert len(windows[0].raw.vectors) == 50
+    finally:
+        engine.close()
+
+
+def test_benchmarks_are_searched_for_every_text(
+    engine: Engine, exchange: Callable[..., Exchange], windows: list[Window], finished: Any
+) -> None:
+    items = [BenchmarkItem(f"i{number}", exchange(3 * number).prompt + "?") for number in range(25)]
+    items.append(BenchmarkItem("twice", items[0].text))
+    engine.register_benchmark("quiz", items)
+    engine.register_benchmark("small", items[:2])
+    engine.ingest([exchange(number) for number in range(60)]).result(10)
+    run_to_its_end(engine, finished)
+    small, quiz = sorted(windows[0].benchmarks, key=lambda view: len(view.items))
+    assert quiz.items == tuple(item.text for item in items)
+    oracle = NumpyIndex(ENCODER.dim)
+    oracle.add(np.arange(len(items)), ENCODER.encode([item.text for item in items]))
+    _, similarities = oracle.search(windows[0].raw.vectors, 3)
+    assert quiz.nearest.shape == (60, 3)
+    assert np.allclose(quiz.similarity, similarities, atol=2e-3)
+    assert (small.nearest[:, 2] == -1).all()
+    assert set(small.nearest[:, 0]) <= {0, 1}
+
+
+def test_earlier_findings_are_handed_on(
+    engine: Engine, exchange: Callable[..., Exchange], windows: list[Window], finished: Any, script: Any
+) -> None:
+    engine.ingest([exchange(number) for number in range(10)]).result(10)
+    run = Run(engine.start_run(None, None).run_id, RunState.PENDING, 0)  # without findings: the first
+    finished(engine, run.run_id)
+    second = replace(run, run_id=type(run.run_id)("second"), created_us=run.created_us + 10**16)
+    engine.store.create_run(second)
+    engine.store.finish_run(replace(second, state=RunState.DONE), script.findings, script.standings)
+    run_to_its_end(engine, finished)
+    assert [finding.finding_id for finding in windows[-1].earlier] == ["f-big", "f-small"]
+
+
+def test_texts_are_recognised_as_benchmark_items(client: Client) -> None:
+    assert client.match_benchmarks(["anything at all"]) == [[]]
+    questions = [f"How many legs do {number} spiders and {number + 3} ants have together?" for number in range(40)]
+    client.register_benchmark("legs", [BenchmarkItem(f"q{row}", text) for row, text in enumerate(questions)])
+    client.register_benchmark("copy", [BenchmarkItem("c7", questions[7])])
+    matches = client.match_benchmarks([questions[7], "Please write a sonnet about the autumn rain."])
+    assert [(match.benchmark, match.item_id, match.method) for match in matches[0][:2]] == [
+        ("copy", "c7", "verbatim"),
+        ("legs", "q7", "verbatim"),
+    ]
+    assert matches[0][0].similarity == pytest.approx(1.0, abs=1e-3)
+    assert matches[1] == []
+
+
+def test_a_campaign_in_simulated_traffic_is_found_over_the_socket(client: Client) -> None:
+    traffic = simulate(Traffic(accounts=60, seed=1))
+    assert client.ingest(traffic.events).stored == len(traffic.events)
+    states = list(client.watch_run(client.start_run().run_id))
+    run = states[-1]
+    assert run.state is RunState.DONE, run.error
+    assert run.measures["exchanges"] > 0.9 * len(traffic.events)
+    assert {"embed_s", "window_s", "views_s", "graph_s", "benchmarks_s", "cluster_s", "test_s"} <= set(run.measures)
+    assert run.measures["raw_graph_recall"] > 0.95
+    assert run.parameters == Parameters().as_dict()
+    _, findings = client.list_findings()
+    accused = {account.account_id for finding in findings for account in finding.accounts}
+    guilty = {account for account, truth in traffic.truth.items() if truth["label"] != "benign"}
+    assert len(accused & guilty) > 0.5 * len(guilty)
+    for finding in findings:
+        assert finding.run_id == run.run_id
+        assert finding.evidence
+        _, _, exemplars = client.get_finding(finding.finding_id)
+        assert [item.exchange_id for item in exemplars] == list(finding.exemplars)
