@@ -1,13 +1,26 @@
-"""Step 3: candidate pools, at several resolutions. The tests decide, not the resolution."""
+"""Step 3: candidate pools, at several resolutions. The tests decide, not the resolution.
 
+Pools come from families, from communities of linked principals in the whole window, and from such communities inside
+a region: a family, a topic, or what a wider community has in common. Inside a region the ordinary traffic that a
+campaign hides behind is left out, and links show that drown in the whole.
+"""
+
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coterie.detection.families import Families
-from coterie.detection.items import Items
-from coterie.detection.links import Links, link_communities
+from coterie.detection.items import Items, Neighbourhood, neighbourhood
+from coterie.detection.links import find_links, leiden, link_communities
+from coterie.detection.trimming import ITEMS_MIN
+
+RESOLUTIONS = (0.5, 1.0, 2.0, 4.0, 8.0)
+REGION_RESOLUTIONS = (1.0, 3.0)
+TOPIC_RESOLUTIONS = (1.0, 8.0)
+REGION_PRINCIPALS_MIN = 6
+"""Principals with enough items that a region needs for a look inside to show more than the region as a whole."""
 
 ODDS_MIN = 4.0
 """How much likelier than by chance an item's neighbours belong to the community for the item to be in its pool."""
@@ -30,47 +43,69 @@ class Candidate:
     items: NDArray[np.int64]
 
 
-def family_candidates(items: Items, families: Families, view: str, origin: str) -> list[Candidate]:
-    """One candidate a family."""
-    label = families.label[items.text]
-    order = np.argsort(label, kind="stable")
-    bounds = np.searchsorted(label[order], np.arange(families.count + 1))
-    return [
-        Candidate(origin, view, np.sort(order[bounds[number] : bounds[number + 1]])) for number in range(families.count)
-    ]
+def find_candidates(items: Items, families: Families, view: str, *, link_rate: float, seed: int) -> list[Candidate]:
+    """Every pool worth a test, each once. Cost: linear in items and their neighbours, for each resolution."""
+    whole = _community_pools(items, neighbourhood(items), RESOLUTIONS, link_rate, seed)
+    dense = _groups(families.label[items.text], families.count)
+    regions = dense + _topics(items, seed) + whole
+    found = [Candidate("family", view, pool) for pool in dense]
+    found += [Candidate("link community", view, pool) for pool in whole]
+    for region in regions:
+        if _testable_principals(items, region) >= REGION_PRINCIPALS_MIN:
+            inner = _community_pools(items, neighbourhood(items, region), REGION_RESOLUTIONS, link_rate, seed)
+            found += [Candidate("link community inside a region", view, pool) for pool in inner]
+    unique = {candidate.items.tobytes(): candidate for candidate in reversed(found)}
+    return list(reversed(unique.values()))
 
 
-def community_candidates(
-    items: Items, links: Links, view: str, *, resolutions: tuple[float, ...], seed: int
-) -> list[Candidate]:
-    """One candidate a community of the link graph: its items whose neighbours are mostly inside it."""
-    own = np.asarray(items.near[items.text, items.principal]).ravel()
-    others = np.asarray(items.near.sum(axis=1)).ravel()[items.text] - own
-    mass = np.asarray(items.near.sum(axis=0)).ravel()
-    seen: set[bytes] = set()
-    candidates: list[Candidate] = []
-    for resolution in resolutions:
-        for members in link_communities(links, resolution=resolution, seed=seed):
-            if members.tobytes() in seen:
-                continue
-            seen.add(members.tobytes())
-            pool = _pool(items, members, own, others, mass)
-            candidates.append(Candidate(f"link community at resolution {resolution:g}", view, pool))
-    return candidates
+def _community_pools(
+    items: Items, around: Neighbourhood, resolutions: Sequence[float], link_rate: float, seed: int
+) -> list[NDArray[np.int64]]:
+    """For each community, its items whose neighbours are mostly inside it."""
+    links = find_links(items, around, rate=link_rate)
+    mass = around.mass
+    communities = {
+        members.tobytes(): members
+        for resolution in resolutions
+        for members in link_communities(links, resolution=resolution, seed=seed)
+    }
+    return [_pool(items, around, members, mass) for members in communities.values()]
 
 
 def _pool(
-    items: Items,
-    members: NDArray[np.int32],
-    own: NDArray[np.float64],
-    others: NDArray[np.float64],
-    mass: NDArray[np.float64],
+    items: Items, around: Neighbourhood, members: NDArray[np.int32], mass: NDArray[np.float64]
 ) -> NDArray[np.int64]:
     inside = np.zeros(items.principals)
     inside[members] = 1.0
-    mine = np.flatnonzero(inside[items.principal] > 0)
-    near = np.asarray(items.near[items.text[mine]] @ inside).ravel() - own[mine]
+    mine = np.flatnonzero(inside[items.principal[around.items]] > 0)
+    near = np.asarray(around.near[mine] @ inside).ravel() - around.own[mine]
     share = float(mass[members].sum() / max(mass.sum(), 1.0))
-    outside = np.maximum(others[mine] - near, 0.5)
+    outside = np.maximum(around.total[mine] - around.own[mine] - near, 0.5)
     chosen = (near >= NEIGHBOURS_IN_MIN) & (near / outside >= ODDS_MIN * share / max(1 - share, 1e-9))
-    return mine[chosen]
+    return around.items[mine[chosen]]
+
+
+def _topics(items: Items, seed: int) -> list[NDArray[np.int64]]:
+    """Communities of texts, dense or not: every text is in one, at each resolution."""
+    edges = items.adjacency.maximum(items.adjacency.T).tocoo()
+    upper = edges.row < edges.col
+    first, second = edges.row[upper].astype(np.int32), edges.col[upper].astype(np.int32)
+    regions = []
+    for resolution in TOPIC_RESOLUTIONS:
+        topics = leiden(first, second, np.ones(len(first)), resolution=resolution, seed=seed)
+        label = np.full(len(items.vectors), -1, np.int64)
+        for number, texts in enumerate(topics):
+            label[texts] = number
+        regions += _groups(label[items.text], len(topics))
+    return regions
+
+
+def _groups(label: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
+    """The items of each label from 0 to `count`, sorted."""
+    order = np.argsort(label, kind="stable")
+    bounds = np.searchsorted(label[order], np.arange(count + 1))
+    return [order[bounds[number] : bounds[number + 1]] for number in range(count)]
+
+
+def _testable_principals(items: Items, chosen: NDArray[np.int64]) -> int:
+    return int((np.unique(items.principal[chosen], return_counts=True)[1] >= ITEMS_MIN).sum())

@@ -11,6 +11,7 @@ from scipy import stats
 
 from coterie.detection.decision import Verdict, ViewData
 from coterie.detection.exchangeability import permutation_z
+from coterie.detection.items import neighbourhood
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits, Principals
 from coterie.domain import Evidence, Window
@@ -75,16 +76,15 @@ def permutation_evidence(verdict: Verdict, view: ViewData, parameters: Parameter
 
 def links_evidence(verdict: Verdict, view: ViewData) -> Evidence | None:
     """Neighbours of the pool's texts belong to its accounts more often than their volume gives."""
-    items, near = view.items, view.items.near
+    items = view.items
+    around = neighbourhood(items)
     inside = np.zeros(items.principals)
     inside[verdict.principals] = 1.0
-    text, principal = items.text[verdict.items], items.principal[verdict.items]
-    own = np.asarray(near[text, principal]).ravel()
-    observed = float((np.asarray(near[text] @ inside).ravel() - own).sum())
-    mass = np.asarray(near.sum(axis=0)).ravel()
-    others = np.asarray(near[text].sum(axis=1)).ravel() - own
+    mass, principal = around.mass, items.principal[verdict.items]
+    own, total = around.own[verdict.items], around.total[verdict.items]
+    observed = float((np.asarray(around.near[verdict.items] @ inside).ravel() - own).sum())
     share = (mass[verdict.principals].sum() - mass[principal]) / np.maximum(mass.sum() - mass[principal], 1.0)
-    expected = float((others * share).sum())
+    expected = float(((total - own) * share).sum())
     if expected <= 0:
         return None
     # Neighbourhood is largely mutual, so every pair is seen from both ends: half of them are independent.

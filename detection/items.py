@@ -6,8 +6,12 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from coterie.detection.links import HOLDERS_MAX, LINK_NEIGHBOURS
 from coterie.domain import View
+
+HOLDERS_MAX = 3
+"""A text that more principals sent is popular, and popular texts do not link."""
+
+LINK_NEIGHBOURS = 15
 
 
 @dataclass(frozen=True, slots=True)
@@ -21,21 +25,42 @@ class Items:
         principal: int32[n].
         text: int32[n], row of the view.
         vectors: float32[m, dim], the view's texts, centred on the mean of its items.
-        near: float64 sparse [m, principals], how the neighbours of each text are spread over principals; popular
-            texts count for nobody.
+        adjacency: float64 sparse [m, m], 1 where the column is among the nearest neighbours of the row.
         principals: how many there are.
     """
 
     principal: NDArray[np.int32]
     text: NDArray[np.int32]
     vectors: NDArray[np.float32]
-    near: sparse.csr_matrix
+    adjacency: sparse.csr_matrix
     principals: int
 
     @property
     def size(self) -> int:
         """Number of items, n."""
         return len(self.principal)
+
+
+@dataclass(frozen=True, slots=True)
+class Neighbourhood:
+    """How the neighbours of some items are spread over principals, neighbours outside those items left out.
+
+    Attributes:
+        items: int64[s], the items looked at.
+        near: float64 sparse [s, principals], for each of them; popular texts count for nobody.
+        own: float64[s], the part of it that is the item's own principal.
+        total: float64[s], all of it.
+    """
+
+    items: NDArray[np.int64]
+    near: sparse.csr_matrix
+    own: NDArray[np.float64]
+    total: NDArray[np.float64]
+
+    @property
+    def mass(self) -> NDArray[np.float64]:
+        """float64[principals]: how often each is a neighbour."""
+        return np.asarray(self.near.sum(axis=0)).ravel()
 
 
 def make_items(view: View, principal_of_row: NDArray[np.int32], principals: int) -> Items:
@@ -49,23 +74,22 @@ def make_items(view: View, principal_of_row: NDArray[np.int32], principals: int)
     key = np.unique(principal_of_row[held].astype(np.int64) * max(texts, 1) + view.text[held])
     principal, text = (key // max(texts, 1)).astype(np.int32), (key % max(texts, 1)).astype(np.int32)
     centre = view.vectors[text].mean(axis=0) if len(text) else np.zeros(view.vectors.shape[1], np.float32)
-    return Items(
-        principal=principal,
-        text=text,
-        vectors=view.vectors - centre,
-        near=_neighbour_spread(view, principal, text, principals),
-        principals=principals,
-    )
-
-
-def _neighbour_spread(
-    view: View, principal: NDArray[np.int32], text: NDArray[np.int32], principals: int
-) -> sparse.csr_matrix:
-    texts = len(view.vectors)
-    holders = np.bincount(text, minlength=texts)
-    keep = holders[text] <= HOLDERS_MAX
-    held = sparse.csr_matrix((1.0 / holders[text[keep]], (text[keep], principal[keep])), shape=(texts, principals))
     near = view.graph.neighbours[:, : min(view.graph.k, LINK_NEIGHBOURS)]
     source, slot = np.nonzero(near >= 0)
     adjacency = sparse.csr_matrix((np.ones(len(source)), (source, near[source, slot])), shape=(texts, texts))
-    return (adjacency @ held).tocsr()
+    return Items(principal, text, view.vectors - centre, adjacency, principals)
+
+
+def neighbourhood(items: Items, chosen: NDArray[np.int64] | None = None) -> Neighbourhood:
+    """The spread of neighbours among the items chosen, or among all. Cost: linear in their neighbours."""
+    chosen = np.arange(items.size) if chosen is None else chosen
+    principal, text = items.principal[chosen], items.text[chosen]
+    texts = len(items.vectors)
+    holders = np.bincount(text, minlength=texts)
+    keep = holders[text] <= HOLDERS_MAX
+    held = sparse.csr_matrix(
+        (1.0 / holders[text[keep]], (text[keep], principal[keep])), shape=(texts, items.principals)
+    )
+    near = (items.adjacency[text] @ held).tocsr()
+    own = np.asarray(near[np.arange(len(chosen)), principal]).ravel()
+    return Neighbourhood(chosen, near, own, np.asarray(near.sum(axis=1)).ravel())

@@ -11,10 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
-HOLDERS_MAX = 3
-"""A text that more principals sent is popular, and popular texts do not link."""
-
-LINK_NEIGHBOURS = 15
+from coterie.detection.items import Items, Neighbourhood
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,19 +24,20 @@ class Links:
     expected: NDArray[np.float64]
 
 
-def find_links(near: sparse.csr_matrix, text: NDArray[np.int32], principal: NDArray[np.int32], *, rate: float) -> Links:
-    """Links at a false discovery rate (Benjamini-Hochberg over all pairs).
+def find_links(items: Items, around: Neighbourhood, *, rate: float) -> Links:
+    """Links at a false discovery rate (Benjamini-Hochberg over all pairs of principals that sent anything here).
 
-    Cost: linear in items times k, and in the pairs that have a count at all.
+    Cost: linear in neighbours, and in the pairs that have a count at all.
 
     Args:
-        near: [texts, principals], how each text's neighbours are spread over principals.
-        text, principal: the items.
+        around: the neighbourhood of the items to be looked at.
         rate: false discovery rate, 0 to 1.
     """
-    principals = near.shape[1]
-    sent = sparse.csr_matrix((np.ones(len(text)), (principal, text)), shape=(principals, near.shape[0]))
-    count = (sent @ near).tocsr()
+    principal = items.principal[around.items]
+    sent = sparse.csr_matrix(
+        (np.ones(len(principal)), (principal, np.arange(len(principal)))), shape=(items.principals, len(principal))
+    )
+    count = (sent @ around.near).tocsr()
     count.setdiag(0)
     count.eliminate_zeros()
     out_degree = np.asarray(count.sum(axis=1)).ravel()
@@ -48,7 +46,8 @@ def find_links(near: sparse.csr_matrix, text: NDArray[np.int32], principal: NDAr
     pair = sparse.triu(count + count.T, k=1).tocoo()
     expected = (out_degree[pair.row] * in_degree[pair.col] + out_degree[pair.col] * in_degree[pair.row]) / total
     p_value = stats.poisson.sf(np.ceil(pair.data) - 1, np.maximum(expected, 1e-9))
-    tests = max(1, principals * (principals - 1) // 2)
+    present = len(np.unique(principal))
+    tests = max(1, present * (present - 1) // 2)
     order = np.argsort(p_value, kind="stable")
     passed = p_value[order] <= rate * np.arange(1, len(order) + 1) / tests
     keep = order[: int(np.flatnonzero(passed)[-1]) + 1] if passed.any() else order[:0]
@@ -56,19 +55,28 @@ def find_links(near: sparse.csr_matrix, text: NDArray[np.int32], principal: NDAr
 
 
 def link_communities(links: Links, *, resolution: float, seed: int) -> list[NDArray[np.int32]]:
-    """Communities of three principals or more in the link graph, each sorted, largest first.
+    """Communities of three principals or more in the link graph, each sorted, largest first."""
+    return leiden(links.first, links.second, links.observed - links.expected, resolution=resolution, seed=seed)
 
-    Leiden with modularity (Traag, Waltman, van Eck 2019).
-    """
-    if not len(links.first):
+
+def leiden(
+    first: NDArray[np.int32],
+    second: NDArray[np.int32],
+    weight: NDArray[np.float64],
+    *,
+    resolution: float,
+    seed: int,
+) -> list[NDArray[np.int32]]:
+    """Communities of three nodes or more of an undirected graph by modularity (Traag, Waltman, van Eck 2019)."""
+    if not len(first):
         return []
-    weight = links.observed - links.expected
     edges = [
-        (str(a), str(b), float(w))
-        for a, b, w in zip(links.first.tolist(), links.second.tolist(), weight.tolist(), strict=True)
+        (str(a), str(b), float(w)) for a, b, w in zip(first.tolist(), second.tolist(), weight.tolist(), strict=True)
     ]
     _, member_of = graspologic_native.leiden(edges, resolution=resolution, seed=seed, randomness=0.001, trials=1)
     node = np.fromiter((int(name) for name in member_of), np.int32, len(member_of))
     community = np.fromiter(member_of.values(), np.int64, len(member_of))
-    groups = [np.sort(node[community == number]) for number in np.unique(community)]
-    return sorted((group for group in groups if len(group) >= 3), key=lambda group: (-len(group), int(group[0])))
+    order = np.lexsort((node, community))
+    bounds = np.flatnonzero(np.diff(community[order])) + 1
+    groups = [group for group in np.split(node[order], bounds) if len(group) >= 3]
+    return sorted(groups, key=lambda group: (-len(group), int(group[0])))

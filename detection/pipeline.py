@@ -5,20 +5,16 @@ from dataclasses import dataclass, field
 
 import numpy as np
 
-from coterie.detection.candidates import Candidate, community_candidates, family_candidates
+from coterie.detection.candidates import Candidate, find_candidates
 from coterie.detection.decision import ViewData, judge
 from coterie.detection.families import Families, find_families
 from coterie.detection.identity import with_lineage
 from coterie.detection.items import make_items
-from coterie.detection.links import find_links
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import Principals, find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
 from coterie.detection.views import stripped_texts
 from coterie.domain import CancelledRunError, Finding, Standing, View, Window
-
-RESOLUTIONS = (0.5, 1.0, 2.0, 4.0, 8.0)
-"""Of the link communities. The tests decide which of them says something."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,7 +69,13 @@ def detect(
     candidates: list[Candidate] = []
     for number, view in enumerate(window.views.values()):
         views[view.name] = _view_data(window, view, principals, cores)
-        candidates += _candidates(view, views[view.name], families[view.name], parameters)
+        candidates += find_candidates(
+            views[view.name].items,
+            families[view.name],
+            view.name,
+            link_rate=parameters.link_rate,
+            seed=parameters.seed,
+        )
         tell("link", (number + 1) / len(window.views))
 
     tell("test", 0.0)
@@ -136,9 +138,3 @@ def _view_data(window: Window, view: View, principals: Principals, cores: list[s
     for row, raw in zip(first.tolist(), window.raw.text[held][at].tolist(), strict=True):
         of_view[row] = cores[raw]
     return ViewData(make_items(view, principals.of_row, principals.count), view.graph, of_view)
-
-
-def _candidates(view: View, data: ViewData, families: Families, parameters: Parameters) -> list[Candidate]:
-    links = find_links(data.items.near, data.items.text, data.items.principal, rate=parameters.link_rate)
-    communities = community_candidates(data.items, links, view.name, resolutions=RESOLUTIONS, seed=parameters.seed)
-    return communities + family_candidates(data.items, families, view.name, "family")

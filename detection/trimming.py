@@ -11,16 +11,14 @@ from coterie.detection.items import Items
 ITEMS_MIN = 5
 """Distinct texts a principal needs in a pool to be tested at all."""
 
-APART_MAX = 0.75
-"""A principal's similarity to the others, over theirs to each other, below which it may be asking something else."""
+APART = ((0.75, 2.0), (0.9, 3.5))
+"""When a principal asks something else: its similarity to the others is below this share of theirs to each other, by
+this many standard errors. A gross difference needs little proof, a small one much."""
 
-APART_Z = 2.0
-"""Standard errors by which it must fall short of theirs to be dropped for it."""
+SUBJECT = ((1.5, 1.3), (1.25, 2.5))
+"""When it has a subject of its own: its similarity within is above this multiple of the others' similarity, by this
+many standard errors. Whoever sent too little to tell is let go rather than accused."""
 
-SUBJECT_MIN = 1.25
-"""A principal's similarity within, over the others' similarity, from which it may have a subject of its own."""
-
-SUBJECT_Z = 3.0
 PAIR_SAMPLE_MAX = 400
 
 KEPT_SHARE_MIN = 0.5
@@ -51,9 +49,10 @@ def trim(items: Items, chosen: NDArray[np.int64]) -> Pool:
     start = len(np.unique(items.principal[chosen]))
     least = max(3, int(np.ceil(KEPT_SHARE_MIN * start)))
     settled = False
+    pair_variance = _pair_variance(items.vectors[items.text[chosen]])
     while not settled and start >= 3:
         principals, number = np.unique(items.principal[chosen], return_inverse=True)
-        misfit = _misfit(items.vectors[items.text[chosen]], number, len(principals))
+        misfit = _misfit(items.vectors[items.text[chosen]], number, len(principals), pair_variance)
         settled = not misfit.any()
         if settled or len(principals) <= least:
             break
@@ -69,7 +68,9 @@ def _testable(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     return chosen[(counts >= ITEMS_MIN)[number]]
 
 
-def _misfit(vectors: NDArray[np.float32], number: NDArray[np.int64], principals: int) -> NDArray[np.float64]:
+def _misfit(
+    vectors: NDArray[np.float32], number: NDArray[np.int64], principals: int, pair_variance: float
+) -> NDArray[np.float64]:
     """How clearly each principal is not one of the others, in standard errors; 0 for those that fit."""
     sums, squares, counts = account_sums(vectors, number, principals)
     total, n = sums.sum(axis=0), counts.sum()
@@ -81,17 +82,19 @@ def _misfit(vectors: NDArray[np.float32], number: NDArray[np.int64], principals:
     across = np.bincount(number, weights=towards, minlength=principals) / counts
     spread = np.bincount(number, weights=(towards - across[number]) ** 2, minlength=principals) / (counts - 1)
     error = np.sqrt(np.maximum(spread, 1e-12) / counts)
-    apart = np.where(across < APART_MAX * rest, (rest - across) / error - APART_Z, 0.0)
+    below = (rest - across) / error
+    apart = [np.where(across < share * rest, below - z, 0.0) for share, z in APART]
     within = (own - squares) / (counts * (counts - 1))
     # Variance of a U-statistic of degree two (Hoeffding 1948): 4 zeta_1 / n + 2 zeta_2 / n(n - 1).
     usual = float(np.average(spread, weights=counts))
-    subject_error = np.sqrt(4 * usual / counts + 2 * _pair_variance(vectors) / (counts * (counts - 1)))
-    subject = np.where(within > SUBJECT_MIN * rest, (within - rest) / subject_error - SUBJECT_Z, 0.0)
-    return np.maximum(np.maximum(apart, subject), 0.0)
+    subject_error = np.sqrt(4 * usual / counts + 2 * pair_variance / (counts * (counts - 1)))
+    above = (within - rest) / subject_error
+    subject = [np.where(within > multiple * rest, above - z, 0.0) for multiple, z in SUBJECT]
+    return np.maximum(np.max(apart + subject, axis=0), 0.0)
 
 
 def _pair_variance(vectors: NDArray[np.float32]) -> float:
     """Variance of the similarity of two queries of the pool, from an even sample of them."""
     sample = vectors[:: max(1, len(vectors) // PAIR_SAMPLE_MAX)]
     pairs = (sample @ sample.T)[np.triu_indices(len(sample), 1)]
-    return float(pairs.var())
+    return float(pairs.var()) if len(pairs) else 0.0
