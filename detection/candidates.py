@@ -36,11 +36,13 @@ class Candidate:
         origin: where it comes from, for people.
         view: name of the view its items are of.
         items: int64[...], sorted item numbers.
+        regional: it was looked for inside a region, where all texts are alike to begin with.
     """
 
     origin: str
     view: str
     items: NDArray[np.int64]
+    regional: bool = False
 
 
 def find_candidates(items: Items, families: Families, view: str, *, link_rate: float, seed: int) -> list[Candidate]:
@@ -53,7 +55,7 @@ def find_candidates(items: Items, families: Families, view: str, *, link_rate: f
     for region in regions:
         if _testable_principals(items, region) >= REGION_PRINCIPALS_MIN:
             inner = _community_pools(items, neighbourhood(items, region), REGION_RESOLUTIONS, link_rate, seed)
-            found += [Candidate("link community inside a region", view, pool) for pool in inner]
+            found += [Candidate("link community inside a region", view, pool, regional=True) for pool in inner]
     unique = {candidate.items.tobytes(): candidate for candidate in reversed(found)}
     return list(reversed(unique.values()))
 

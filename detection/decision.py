@@ -80,7 +80,8 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     verdict = Verdict(
         candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, result, None, p_value, ""
     )
-    reason = _shortfall(verdict, parameters)
+    across_min = parameters.across_region_min if candidate.regional else parameters.across_min
+    reason = _shortfall(verdict, across_min, parameters)
     if not reason and not pool.settled:
         reason = "half of its accounts had to be dropped and others still do not fit"
     if reason or result is None:
@@ -105,7 +106,7 @@ def innocence_p_value(result: Exchangeability, principals: int, floor: float) ->
     return float(stats.t.sf((result.ratio - floor) / error, max(1, principals - 1)))
 
 
-def _shortfall(verdict: Verdict, parameters: Parameters) -> str:
+def _shortfall(verdict: Verdict, across_min: float, parameters: Parameters) -> str:
     """The first condition that a tested pool misses, in words."""
     if len(verdict.principals) < parameters.principals_min:
         return f"{len(verdict.principals)} customers are left in its pool, {parameters.principals_min} make a campaign"
@@ -113,10 +114,10 @@ def _shortfall(verdict: Verdict, parameters: Parameters) -> str:
         return "too few accounts with enough queries to test"
     if verdict.texts < parameters.texts_min:
         return f"{verdict.texts} distinct texts were harvested, {parameters.texts_min} are worth reporting"
-    if verdict.result.across < parameters.across_min:
+    if verdict.result.across < across_min:
         return (
             f"its accounts ask no more alike than the general public "
-            f"({verdict.result.across:.3f}, needed {parameters.across_min:.3f})"
+            f"({verdict.result.across:.3f}, needed {across_min:.3f})"
         )
     if verdict.result.ratio_low < parameters.ratio_floor:
         return (

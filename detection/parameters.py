@@ -15,6 +15,7 @@ class Parameters:
         finding_rate: false discovery rate of that test over all candidates of a run.
         across_min: least mean similarity across accounts, above the window's mean, that makes a pool one subject
             matter rather than the general public.
+        across_region_min: likewise for pools found inside a region, whose texts are alike to begin with.
         repeats_max: largest share of a pool's texts that several of its principals sent; dealt slices do not repeat,
             crowds that draw from a common bank do.
         rewrapped_max: likewise for the same question in another wrapping, where such pairs are found across
@@ -32,6 +33,7 @@ class Parameters:
     ratio_floor: float = 0.86
     finding_rate: float = 0.05
     across_min: float = 0.045
+    across_region_min: float = 0.2
     repeats_max: float = 0.03
     rewrapped_max: float = 0.1
     rewrapped_rate: float = 0.001

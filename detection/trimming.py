@@ -11,6 +11,9 @@ from coterie.detection.items import Items
 ITEMS_MIN = 5
 """Distinct texts a principal needs in a pool to be tested at all."""
 
+SHARE_MIN = 0.25
+"""A member's distinct texts over the members' median: who was dealt a slice has a slice, not a handful."""
+
 APART = ((0.75, 2.0), (0.9, 3.5))
 """When a principal asks something else: its similarity to the others is below this share of theirs to each other, by
 this many standard errors. A gross difference needs little proof, a small one much."""
@@ -58,14 +61,22 @@ def trim(items: Items, chosen: NDArray[np.int64]) -> Pool:
             break
         order = np.argsort(-misfit, kind="stable")[: max(1, min(len(principals) // 20, len(principals) - least))]
         chosen = chosen[~np.isin(number, order[misfit[order] > 0])]
+    chosen = _with_a_slice(items, chosen)
     principals, number = np.unique(items.principal[chosen], return_inverse=True)
     result = exchangeability(items.vectors[items.text[chosen]], number) if len(principals) >= 3 else None
     return Pool(chosen, principals, settled, result)
 
 
-def _testable(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+def _testable(items: Items, chosen: NDArray[np.int64], *, least: float = ITEMS_MIN) -> NDArray[np.int64]:
+    """The items of principals that have at least that many of them."""
     _, number, counts = np.unique(items.principal[chosen], return_inverse=True, return_counts=True)
-    return chosen[(counts >= ITEMS_MIN)[number]]
+    return chosen[(counts >= least)[number]]
+
+
+def _with_a_slice(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
+    """Without principals whose part is small beside the others'."""
+    counts = np.unique(items.principal[chosen], return_counts=True)[1]
+    return _testable(items, chosen, least=SHARE_MIN * float(np.median(counts))) if len(counts) else chosen
 
 
 def _misfit(
