@@ -231,22 +231,24 @@ async def _serve(engine: Engine) -> None:
         engine.store.announce(address)
         _say(f"coterie is listening on {address} (data folder {config.data_dir})")
         _warn_if_open(config.listen)
-        await _warm_up(server)
+        await _warm_up(server, engine)
         await stopping.wait()
     finally:
         emit(_LOGGER, logging.INFO, "stopping", grace_s=config.shutdown_grace_s)
         await server.stop(config.shutdown_grace_s)
 
 
-async def _warm_up(server: Server) -> None:
+async def _warm_up(server: Server, engine: Engine) -> None:
     """Load the model while calls are answered; one that drifts leaves the service up, to take exchanges in.
 
     Raises:
-        CoterieError: the model can never be the one of this folder, so that there is nothing to wait for.
+        CoterieError: the model is not there, or not the one of this folder: nothing to wait for.
     """
     try:
         await server.warm_up()
     except UnavailableError as error:
+        if not engine.drifted:
+            raise
         emit(_LOGGER, logging.ERROR, "not_serving", reason=error)
 
 

@@ -21,12 +21,13 @@ if TYPE_CHECKING:
 _LOGGER = logging.getLogger(__name__)
 
 _CHUNK_TARGET_S = 0.25
-_CHUNK_COST_MIN = 4_000
+_CHUNK_COST_MIN = 12_000  # less would fill no batch of the encoder
 _CHUNK_COST_MAX = 4_000_000
 _TEXT_COST_MAX = 8_192  # characters beyond this cost little more: the encoder bounds its windows
 _TEXT_COST_FIXED = 32
 _RETRY_S_MAX = 60.0
 _IDLE_S = 5.0
+_LOOK_S = 0.2
 
 Progress = Callable[[float], None]
 """Told how far a stage is, 0 to 1."""
@@ -70,10 +71,13 @@ class Embedding:
         self._on_vectors = on_vectors
         self._turns = Turns()
         self._loading = threading.Lock()
+        self.drifted = False
+        """Whether a model was loaded but failed its self-test."""
         self._encoder: Encoder | None = None
         self._failure: CoterieError | None = None
         self._slice = threading.Lock()
-        self._chunk_cost = 4 * _CHUNK_COST_MIN
+        self._embedded = 0  # texts since the start; changed under the slice lock
+        self._chunk_cost = _CHUNK_COST_MIN
 
     @property
     def ready(self) -> bool:
@@ -119,23 +123,22 @@ class Embedding:
         return vectors
 
     def embed_pending(self, progress: Progress, cancelled: Cancelled) -> int:
-        """Embed what is waiting now, prompts first; what arrives meanwhile may be left. Returns how many texts.
+        """See that what waits now is embedded, prompts first; what arrives meanwhile may be left.
+
+        Returns how many texts were embedded meanwhile, by this call or beside it.
 
         Raises:
             CancelledRunError: `cancelled` said so; what was embedded stays.
         """
         waiting = self._store.pending_count()
-        done = 0
+        before = self._embedded
 
-        def tell(part: int) -> None:
-            progress(min(1.0, (done + part) / waiting))
+        def tell() -> None:
+            progress(min(1.0, (self._embedded - before) / max(1, waiting)))
 
-        while done < waiting:
-            count = self._embed_slice(cancelled, tell)
-            if not count:
-                break
-            done += count
-        return done
+        while self._embedded - before < waiting and self._embed_slice(cancelled, tell):
+            pass
+        return self._embedded - before
 
     def vectors(self, text_ids: NDArray[np.int64], cancelled: Cancelled) -> NDArray[np.float32]:
         """The vectors of stored texts, float32[n, dim]; those that wait are embedded first.
@@ -150,7 +153,7 @@ class Embedding:
             except NotFoundError:
                 # Prompts are taken oldest first, so each slice brings these texts nearer; an empty queue means
                 # that one of them was erased.
-                if not self._embed_slice(cancelled, lambda _: None):
+                if not self._embed_slice(cancelled, lambda: None):
                     return self._store.vectors(text_ids)
 
     def _load(self) -> "Encoder":
@@ -158,7 +161,9 @@ class Embedding:
 
         started = time.perf_counter()
         encoder = load_encoder(self._config.model, device=self._config.device)
+        self.drifted = True  # until the self-test says otherwise
         self_test(encoder)
+        self.drifted = False
         self._store.bind_model(encoder.model_id, encoder.dim)
         seconds = round(time.perf_counter() - started, 2)
         emit(
@@ -172,15 +177,21 @@ class Embedding:
         )
         return encoder
 
-    def _embed_slice(self, cancelled: Cancelled, progress: Callable[[int], None]) -> int:
-        with self._slice:  # one slice at a time: two takers would embed the same texts
+    def _embed_slice(self, cancelled: Cancelled, tell: Callable[[], None]) -> int:
+        """Embed the next texts of the queue, and say how many there were; `tell` is called as they are done."""
+        # One slice at a time: two takers would embed the same texts.
+        while not self._slice.acquire(timeout=_LOOK_S):
+            _check_cancelled(cancelled)
+            tell()
+        try:
             pending = self._store.pending_texts(self._config.embed_slice_texts)
             text_ids = np.array([text_id for text_id, _ in pending], dtype=np.int64)
-            done = 0
             for rows, vectors in self._encode_chunks([text for _, text in pending], cancelled):
                 self._store.put_vectors(text_ids[rows], vectors)
-                done += len(rows)
-                progress(done)
+                self._embedded += len(rows)
+                tell()
+        finally:
+            self._slice.release()
         if pending:
             self._on_vectors()
         return len(pending)
@@ -193,8 +204,7 @@ class Embedding:
         order = np.argsort([len(text) for text in texts], kind="stable").astype(np.int64)
         done = 0
         while done < len(order):
-            if cancelled():
-                raise CancelledRunError("cancelled while embedding")
+            _check_cancelled(cancelled)
             rows = order[done : done + self._chunk_size(texts, order[done:])]
             with self._turns.turn(urgent=False):
                 started = time.perf_counter()
@@ -215,6 +225,11 @@ class Embedding:
         """Size the next chunk for the time that a query may have to wait, on whatever hardware this is."""
         change = min(2.0, max(0.5, _CHUNK_TARGET_S / max(seconds, 1e-6)))
         self._chunk_cost = round(min(_CHUNK_COST_MAX, max(_CHUNK_COST_MIN, self._chunk_cost * change)))
+
+
+def _check_cancelled(cancelled: Cancelled) -> None:
+    if cancelled():
+        raise CancelledRunError("cancelled while embedding")
 
 
 class EmbedLoop:

@@ -85,6 +85,11 @@ class Engine:
         """Whether the model is loaded and passed its self-test."""
         return self._embedding.ready
 
+    @property
+    def drifted(self) -> bool:
+        """Whether the model was loaded but failed its self-test."""
+        return self._embedding.drifted
+
     def warm_up(self) -> None:
         """Load and test the model, catch the indexes up, and begin to embed and to follow the schedule.
 

@@ -1,5 +1,6 @@
 """`serve` as a process: it starts clean, says what is wrong, stops clean, and loses nothing when killed."""
 
+import asyncio
 import json
 import signal
 import socket
@@ -17,8 +18,9 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from coterie.client import Client, RetryPolicy, wire
 from coterie.client.channel import Stubs
-from coterie.domain import ConflictError, Exchange, InvalidError
+from coterie.domain import ConflictError, Exchange, InvalidError, UnavailableError
 from coterie.server import Config, Engine, local_server, serve
+from coterie.server.app import Server, _warm_up
 from coterie.store import open_store
 from coterie.v1 import ingest_service_pb2
 
@@ -166,6 +168,38 @@ def test_another_model_is_refused(
     assert second.process.wait(timeout=20) == 1
     assert "hash-256" in second.log.read_text()
     assert "Traceback" not in second.log.read_text()
+
+
+def test_a_model_that_is_not_there_is_said_to_be(start_server: Callable[..., Any], settings: dict[str, Any]) -> None:
+    server = start_server(**{**settings, "model": "/no/such/model"})
+    assert server.process.wait(timeout=20) == 1
+    assert "/no/such/model" in server.log.read_text()
+    assert "Traceback" not in server.log.read_text()
+
+
+def test_a_model_that_drifts_leaves_the_server_up_to_take_exchanges_in(
+    config: Config, exchange: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def drift(_: object) -> None:
+        raise UnavailableError("the model drifted")
+
+    monkeypatch.setattr("coterie.embedder.self_test", drift)
+    engine = Engine.open(config)
+
+    async def scenario() -> None:
+        server = Server(engine)
+        try:
+            address = await server.start(config.listen)
+            await _warm_up(server, engine)
+            loop = asyncio.get_running_loop()
+            with Client.connect(address) as client:
+                assert (await loop.run_in_executor(None, client.ingest, [exchange(1)])).stored == 1
+        finally:
+            await server.stop(1.0)
+
+    asyncio.run(scenario())
+    assert engine.drifted
+    engine.close()
 
 
 def test_serve_returns_what_went_wrong(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

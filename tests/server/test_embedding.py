@@ -128,3 +128,27 @@ def test_the_loop_outlives_a_model_that_fails_for_a_moment(
     engine.ingest([exchange(1)]).result(10)
     until(lambda: engine.stats().pending_texts == 0)
     assert failures == [1]
+
+
+def test_a_run_sees_the_progress_of_the_background_and_can_be_cancelled_meanwhile(
+    config: Config, exchange: Callable[..., Exchange]
+) -> None:
+    engine = Engine.open(Config(data_dir=config.data_dir, model="hash", lazy_model=True))
+    try:
+        engine.ingest([exchange(number) for number in range(50)]).result(10)
+        embedding = engine._embedding
+        background = threading.Thread(target=embedding.embed_pending, args=(lambda _: None, lambda: False))
+        shares: list[float] = []
+        with embedding._slice:
+            with pytest.raises(CancelledRunError):
+                embedding.embed_pending(shares.append, lambda: bool(shares))
+            assert shares == [0.0]
+            waiting = threading.Thread(target=embedding.embed_pending, args=(shares.append, lambda: False))
+            waiting.start()
+            background.start()
+        waiting.join(10)
+        background.join(10)
+        assert shares[-1] == 1.0
+        assert engine.stats().pending_texts == 0
+    finally:
+        engine.close()
