@@ -267,9 +267,8 @@ def attribute_sets(connection: sqlite3.Connection, set_ids: Sequence[int]) -> di
 
 
 def _exchange(row: tuple[Any, ...]) -> Exchange:
-    *values, attributes = row
-    values[4], values[5] = values[4] or "", values[5] or ""
-    return Exchange(*values, attributes=json.loads(attributes))
+    prompt, response, system = row[3], row[4] or "", row[5] or ""
+    return Exchange(*row[:3], prompt, response, system, *row[6:12], json.loads(row[12]))
 
 
 def _conditions(search_filter: SearchFilter) -> tuple[list[str], list[Any]]:

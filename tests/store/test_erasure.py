@@ -74,6 +74,7 @@ def test_texts_that_only_it_sent_go_and_shared_ones_stay(store: SqliteStore, exc
     assert store.texts(store.vectors_since(TextField.RESPONSE, 0, 10)[1]) == ["shared answer"]
     assert store.texts(np.array([own])) == ["own"]
     assert store.account_exchanges("a") == 0
+    assert store.pending_count() == 0
 
 
 def test_what_comes_back_after_an_erasure_is_new(store: SqliteStore, exchange: Make, embed: Embed) -> None:
