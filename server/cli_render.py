@@ -18,6 +18,7 @@ from coterie.domain import (
     Evidence,
     Exchange,
     Finding,
+    FindingKind,
     Hit,
     Lineage,
     Review,
@@ -29,7 +30,8 @@ from coterie.domain import (
 )
 from coterie.server.cli_terminal import shown, styled
 
-ACCOUNTS_SHOWN = 15
+ACCOUNTS_SHOWN = 12
+FAMILIES_SHOWN = 6
 EXEMPLARS_SHOWN = 6
 EXEMPLAR_CHARS = 240
 HIT_CHARS = 180
@@ -49,9 +51,17 @@ def table(*columns: str, title: str = "", right: Sequence[str] = (), whole: Sequ
 
     Args:
         right: columns of numbers.
-        whole: columns that are never wrapped or cut: ids, to be copied.
+        whole: columns that are never wrapped; not for ids, which fold where they would otherwise be cut.
     """
-    made = Table(box=box.SIMPLE_HEAD, title=title or None, title_justify="left", title_style="bold", pad_edge=False)
+    made = Table(
+        box=box.SIMPLE_HEAD,
+        title=title or None,
+        title_justify="left",
+        title_style="bold",
+        pad_edge=False,
+        show_edge=False,
+        header_style="dim",
+    )
     for column in columns:
         made.add_column(
             column,
@@ -87,24 +97,28 @@ def severity(value: Severity) -> Text:
 
 
 def findings_table(findings: Sequence[Finding]) -> Table:
-    """One line a finding."""
+    """One row a finding."""
     made = table(
-        "finding", "claims", "severity", "sure", "accounts", "lineage", "review", "title",
+        "finding", "claims", "severity", "sure", "accounts", "lineage", "review",
         right=("sure", "accounts"),
-        whole=("finding", "claims", "severity", "lineage", "review"),
+        whole=("claims", "severity", "lineage", "review"),
     )  # fmt: skip
     for finding in findings:
         made.add_row(
-            styled(finding.finding_id, "bold"),
+            headline(finding),
             finding.kind.value,
             severity(finding.severity),
             f"{finding.confidence:.2f}",
             number(len(finding.accounts)),
             Text(finding.lineage.value, style="dim" if finding.lineage is Lineage.STEADY else ""),
             Text(finding.review.value, style="dim" if finding.review is ReviewState.OPEN else "bold"),
-            styled(finding.title),
         )
     return made
+
+
+def headline(finding: Finding) -> Text:
+    """A finding's id, and its title below."""
+    return Text.assemble((shown(finding.finding_id), "bold"), "\n", shown(finding.title))
 
 
 def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequence[Exchange]) -> Group:
@@ -118,9 +132,9 @@ def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequenc
     if finding.benchmarks:
         parts.append(_finding_benchmarks(finding))
     if exemplars:
-        parts += [Text("What they asked", style="bold"), exemplar_grid(exemplars)]
+        parts.append(Group(Text("What they asked", style="bold"), exemplar_grid(exemplars)))
     parts.append(_reviews(reviews))
-    return Group(*parts)
+    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
 
 def _claim(finding: Finding) -> Panel:
@@ -142,26 +156,28 @@ def _claim(finding: Finding) -> Panel:
 
 
 def evidence_table(title: str, evidence: Sequence[Evidence]) -> Table:
-    """One row a reason: what it says, what was measured, its value, the null model, the p-value."""
-    made = table("reason", "measured", "value", "by chance (null)", "p", title=title, right=("value", "p"))
-    made.columns[0].ratio, made.columns[1].ratio, made.columns[3].ratio = 4, 2, 3
+    """One row a reason: what it says, what was measured and what chance would give; its value and p-value."""
+    made = table("reason", "value", "p", title=title, right=("value", "p"))
+    made.columns[0].ratio = 1
     made.expand = True
-    made.show_lines = False
+    made.leading = 1
     for item in evidence:
-        reason = Text.assemble((shown(item.name.replace("_", " ")), "bold"), "\n", shown(item.summary))
-        made.add_row(
-            reason, styled(item.statistic), number(item.value), styled(item.null, "dim"), p_value(item.p_value)
+        reason = Text.assemble(
+            (shown(item.name.replace("_", " ")), "bold"),
+            f"\n{shown(item.summary)}",
+            (f"\nmeasured: {shown(item.statistic)}\nby chance: {shown(item.null)}", "dim"),
         )
+        made.add_row(reason, number(item.value), p_value(item.p_value))
     return made
 
 
 def accounts_table(finding: Finding) -> Group:
     """The accounts with most exchanges, and how many more there are."""
     made = table(
-        "account", "exchanges", "distinct texts", "of its traffic", "first", "last",
+        "account", "exchanges", "distinct", "of its all", "first (UTC)", "last (UTC)",
         title="Accounts",
-        right=("exchanges", "distinct texts", "of its traffic"),
-        whole=("account", "first", "last"),
+        right=("exchanges", "distinct", "of its all"),
+        whole=("first (UTC)", "last (UTC)"),
     )  # fmt: skip
     for account in finding.accounts[:ACCOUNTS_SHOWN]:
         made.add_row(
@@ -177,8 +193,8 @@ def accounts_table(finding: Finding) -> Group:
 
 
 def _families(finding: Finding) -> Table:
-    made = table("family", "texts", "accounts", title="Families its queries fall into", right=("texts", "accounts"))
-    for family in finding.families[:ACCOUNTS_SHOWN]:
+    made = table("family", "texts", "accounts", title="Families", right=("texts", "accounts"))
+    for family in finding.families[:FAMILIES_SHOWN]:
         made.add_row(styled(family.family_id), number(family.texts), number(family.accounts))
     return made
 
@@ -198,7 +214,7 @@ def exemplar_grid(exemplars: Sequence[Exchange]) -> RenderableType:
     cells = [_exemplar(exchange) for exchange in exemplars[:EXEMPLARS_SHOWN]]
     for first in range(0, len(cells), 2):
         grid.add_row(*cells[first : first + 2])
-    return Padding(grid, (0, 0, 1, 0))
+    return grid
 
 
 def _exemplar(exchange: Exchange) -> Panel:
@@ -262,7 +278,7 @@ def hits_table(hits: Sequence[Hit], *, responses: bool = False) -> Table:
     """Hits, nearest first, with the side that was searched."""
     made = table(
         "cosine", "account, time (UTC), exchange", "response" if responses else "prompt",
-        right=("cosine",), whole=("account, time (UTC), exchange",),
+        right=("cosine",),
     )  # fmt: skip
     for hit in hits:
         exchange = hit.exchange
@@ -279,7 +295,7 @@ def runs_table(runs: Sequence[Run]) -> Table:
     """One line a run."""
     made = table(
         "run", "state", "asked for", "took", "window (UTC)", "by",
-        right=("took",), whole=("run", "state", "asked for"),
+        right=("took",), whole=("asked for",),
     )  # fmt: skip
     for run in runs:
         state = Text(run.state.value, style=_STATE_STYLES.get(run.state, ""))
@@ -299,11 +315,13 @@ def duration(run: Run) -> str:
 
 def run_summary(run: Run, findings: Sequence[Finding]) -> Text:
     """A finished run in one paragraph."""
-    counts: dict[str, int] = {}
+    counts: dict[FindingKind, int] = {}
     for finding in findings:
         if finding.lineage is not Lineage.GONE:
-            counts[finding.kind.value] = counts.get(finding.kind.value, 0) + 1
-    found = ", ".join(f"{number(count)} {kind}" for kind, count in sorted(counts.items())) or "nothing"
+            counts[finding.kind] = counts.get(finding.kind, 0) + 1
+    found = ", ".join(
+        f"{number(count)} {kind.value.replace('_', ' ')}{'s' if count > 1 else ''}" for kind, count in counts.items()
+    )
     looked = ", ".join(
         f"{number(run.measures[name])} {name}" for name in ("exchanges", "accounts") if name in run.measures
     )
@@ -312,7 +330,7 @@ def run_summary(run: Run, findings: Sequence[Finding]) -> Text:
         (shown(run.run_id), "bold"),
         f": {looked or 'the window'} from {moment(run.since_us)} to {moment(run.until_us)} UTC in {duration(run)}\n",
         "found: ",
-        (found, "bold"),
+        (found or "nothing", "bold"),
     )
 
 

@@ -19,7 +19,7 @@ from rich.text import Text
 from coterie.domain import printable
 
 _WIDTH_UNATTENDED = 100
-_PLAIN_INTERVAL_S = 5.0
+_PLAIN_INTERVAL_S = 10.0
 _WHITESPACE = re.compile(r"\s+")
 
 

@@ -30,7 +30,7 @@ from coterie.domain import (
 )
 from coterie.server import cli_render as render
 from coterie.server.cli_commands import FINDINGS_MAX, UsageError, standing_findings, watch
-from coterie.server.cli_terminal import Terminal, shown, styled
+from coterie.server.cli_terminal import Terminal, shown
 from coterie.simulation import Config, Traffic, evaluate, simulate, write_traffic
 from coterie.simulation.evaluate import Scores
 
@@ -39,6 +39,9 @@ _START_TIMEOUT_S = 60.0
 _STOP_TIMEOUT_S = 60.0
 _LOG_LINES_SHOWN = 20
 _HITS = 6
+# Fewer and shorter texts than `simulate` writes: embedding them is nearly all of the demo's time.
+_RESPONSES = 0.2
+_PROMPT_CHARS_MAX = 800
 
 Truth = Mapping[str, Mapping[str, str]]
 
@@ -57,7 +60,9 @@ def run_demo(terminal: Terminal, *, corpus: Path | None, accounts: int, seed: in
         CoterieError: a step failed; the end of the server's log has been printed.
     """
     try:
-        config = Config(corpus=corpus, accounts=accounts, seed=seed)
+        config = Config(
+            corpus=corpus, accounts=accounts, seed=seed, responses=_RESPONSES, prompt_chars_max=_PROMPT_CHARS_MAX
+        )
     except InvalidError as error:
         raise UsageError(f"--{error.field}: {error}") from error
     started_s = time.monotonic()
@@ -77,22 +82,24 @@ class _Demo:
         self._folder = folder
         self._model = model
         self._steps = 0
+        self._at = "coterie"
 
     def run(self) -> int:
         self._introduce()
         traffic = self._simulate()
         server = _Server(self._folder, self._model)
         with server.running() as address, Client.connect(address) as client:
-            self._step("Ingest", "coterie --server HOST:PORT ingest events.jsonl")
+            self._at = f"coterie --server {address}"
+            self._step("Ingest", f"{self._at} ingest events.jsonl")
             self._ingest(client, traffic, address)
-            self._step("Re-cluster", "coterie --server HOST:PORT recluster")
+            self._step("Re-cluster", f"{self._at} recluster")
             found = self._recluster(client)
-            self._step("What it found, and the truth", "coterie --server HOST:PORT findings")
+            self._step("What it found, and the truth", f"{self._at} findings")
             self._show_findings(found, traffic.truth)
             campaigns = [finding for finding in found if finding.kind is FindingKind.CAMPAIGN]
             if campaigns:
-                self._show_one(client, campaigns[0])
-            self._step("How good that is", "coterie --server HOST:PORT evaluate events.jsonl truth.json")
+                self._show_one(client, campaigns[0], traffic.truth)
+            self._step("How good that is", f"{self._at} evaluate events.jsonl truth.json")
             scores = self._score(found)
         self._next()
         return 1 if scores.guilty and not scores.accused_guilty else 0
@@ -114,8 +121,11 @@ class _Demo:
     def _simulate(self) -> Traffic:
         corpus = self._config.corpus
         source = f" --corpus {corpus}" if corpus else ""
-        command = f"coterie simulate{source} --accounts {self._config.accounts} --seed {self._config.seed} --out sim"
-        self._step("Traffic with campaigns hidden in it", command)
+        self._step(
+            "Traffic with campaigns hidden in it",
+            f"coterie simulate{source} --accounts {self._config.accounts} --seed {self._config.seed} "
+            f"--responses {_RESPONSES} --prompt-chars-max {_PROMPT_CHARS_MAX} --out sim",
+        )
         with self._terminal.progress("simulating") as meter:
             traffic = simulate(self._config, lambda stage, share: meter.update(share, stage))
             write_traffic(traffic, self._folder)
@@ -155,23 +165,19 @@ class _Demo:
 
     def _show_findings(self, found: Sequence[Finding], truth: Truth) -> None:
         campaigns = _campaigns(truth)
-        made = render.table(
-            "finding", "severity", "sure", "accounts", "it says", "the truth", right=("sure", "accounts")
-        )
+        made = render.table("finding", "severity", "sure", "the truth", right=("sure",), whole=("severity",))
         for finding in found:
             made.add_row(
-                styled(finding.finding_id, "bold"),
+                render.headline(finding),
                 render.severity(finding.severity),
                 f"{finding.confidence:.2f}",
-                str(len(finding.accounts)),
-                styled(finding.title),
                 _verdict(finding, truth, campaigns),
             )
         self._out.print(made)
         self._out.print(_missed(found, campaigns))
 
-    def _show_one(self, client: Client, first: Finding) -> None:
-        self._step("One finding, with its evidence", f"coterie --server HOST:PORT finding {shown(first.finding_id)}")
+    def _show_one(self, client: Client, first: Finding, truth: Truth) -> None:
+        self._step("One finding, with its evidence", f"{self._at} finding {shown(first.finding_id)}")
         finding, reviews, exemplars = client.get_finding(first.finding_id)
         self._out.print(render.finding_page(finding, reviews, exemplars))
         if not exemplars:
@@ -179,11 +185,16 @@ class _Demo:
         asked = exemplars[0]
         self._step(
             "Who else asks like this?",
-            f"coterie --server HOST:PORT search --exchange {shown(asked.exchange_id)} --one-per-account -k {_HITS}",
+            f"{self._at} search --exchange {shown(asked.exchange_id)} --one-per-account -k {_HITS}",
         )
         self._out.print(Text.assemble(("asked: ", "dim"), shown(asked.prompt, render.HIT_CHARS)))
         result = client.search(exchange_id=asked.exchange_id, k=_HITS, one_per_account=True)
         self._out.print(render.hits_table(result.hits))
+        label = truth[asked.account_id]["label"]
+        same = sum(truth[hit.exchange.account_id]["label"] == label for hit in result.hits)
+        self._out.print(
+            Text.assemble(("the truth: ", "dim"), f"{same} of these {len(result.hits)} accounts are {label}")
+        )
 
     def _score(self, found: Sequence[Finding]) -> Scores:
         claims = [finding_to_json(finding) for finding in standing_findings(list(found))]
@@ -277,10 +288,10 @@ def _verdict(finding: Finding, truth: Truth, campaigns: Mapping[str, set[str]]) 
         return Text(f"✗ wrong: all {innocent} are innocent", style="bold red")
     name, count = labels.most_common(1)[0]
     others = labels.total() - count + innocent
-    parts = f"{name}: {count} of its {len(campaigns[name])} accounts"
+    share = f"{count} of the {len(campaigns[name])} accounts of"
     if others:
-        return Text(f"~ {parts}, and {others} that are not in it", style="yellow")
-    return Text(f"✓ {parts}", style="green")
+        return Text(f"~ {others} that do not belong, and {share}\n  {shown(name)}", style="yellow")
+    return Text(f"✓ right: {share}\n  {shown(name)}", style="green")
 
 
 def _missed(found: Sequence[Finding], campaigns: Mapping[str, set[str]]) -> Text:

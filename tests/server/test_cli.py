@@ -10,6 +10,7 @@ import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -514,6 +515,58 @@ def _finish(data: Path, findings: list[Finding]) -> None:
         store.finish_run(replace(run, state=RunState.DONE), findings, [])
     finally:
         store.close()
+
+
+@pytest.fixture
+def traffic(coterie, tmp_path) -> Path:
+    """A folder of simulated traffic, ingested into `new` beside it."""
+    assert coterie("simulate", "--accounts", 60, "--responses", 0.1, "--out", tmp_path / "sim").code == 0
+    assert coterie("--data-dir", tmp_path / "new", "ingest", tmp_path / "sim" / "events.jsonl").code == 0
+    return tmp_path / "sim"
+
+
+def test_recluster_embeds_runs_and_says_what_came_out(coterie, traffic):
+    base = ("--data-dir", traffic.parent / "new", "--model", "hash")
+    done = coterie(*base, "recluster")
+    assert done.code == 0
+    assert re.search(r"run \S+: [\d,]+ exchanges, 60 accounts from 20", done.out)
+    assert "\nfound: " in done.out
+    assert done.err.splitlines()[-1].startswith("next: coterie ")
+    assert done.err.splitlines()[-1].endswith("findings")
+    assert coterie(*base, "--json", "stats").json["pending_texts"] == 0
+    done = coterie(*base, "recluster", "--since", "2026-03-03", "--until", "2026-03-04T00:00:00Z", "--json")
+    run = done.json["run"]
+    assert (run["state"], run["since"], run["until"]) == ("done", "2026-03-03T00:00:00Z", "2026-03-04T00:00:00Z")
+    runs = coterie(*base, "runs", "--json").json["runs"]
+    assert runs[0]["run_id"] == run["run_id"]
+    assert len(runs) == 2
+
+
+def test_a_run_that_fails_is_a_failure(coterie, traffic):
+    base = ("--data-dir", traffic.parent / "new")
+    assert coterie(*base, "--model", "hash", "recluster", "--since", "2026-03-07").code == 0
+    done = coterie(*base, "--model", "hash-64", "recluster")
+    assert (done.code, done.out) == (1, "")
+    assert "hash" in done.err.splitlines()[-1]
+    assert "Traceback" not in done.err
+
+
+def test_the_demo_shows_it_all_and_cleans_up(coterie, tmp_path, monkeypatch):
+    monkeypatch.setenv("TMPDIR", str(tmp_path))
+    monkeypatch.setattr(tempfile, "tempdir", None)
+    done = coterie("--model", "hash", "demo", "--accounts", 100)
+    assert done.code == 0, done.err
+    for part in ("✓ right", "Evidence for it", "Who else asks like this?", "the truth: ", "account recall", "Next"):
+        assert part in done.out, part
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_the_demo_fails_with_the_servers_log_when_the_server_does(coterie):
+    done = coterie("--model", "no/such/model", "demo", "--accounts", 60)
+    assert done.code == 1
+    assert "server: " in done.err
+    assert "Traceback" not in done.err
 
 
 # At a server

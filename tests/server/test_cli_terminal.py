@@ -55,7 +55,7 @@ def test_progress_in_a_log_is_a_line_now_and_then(capsys, monkeypatch):
     monkeypatch.setattr(time, "monotonic", lambda: clock[0])
     meter = PlainMeter(Terminal(), "ingesting")
     for tick in range(26):
-        clock[0] = tick * 0.5
+        clock[0] = tick * 1.0
         meter.update(tick / 25, f"{tick} exchanges")
     assert capsys.readouterr().err.splitlines() == ["ingesting: 40%, 10 exchanges", "ingesting: 80%, 20 exchanges"]
 
