@@ -267,8 +267,23 @@ def attribute_sets(connection: sqlite3.Connection, set_ids: Sequence[int]) -> di
 
 
 def _exchange(row: tuple[Any, ...]) -> Exchange:
-    prompt, response, system = row[3], row[4] or "", row[5] or ""
-    return Exchange(*row[:3], prompt, response, system, *row[6:12], json.loads(row[12]))
+    exchange_id, account_id, time_us, prompt, response, system, conversation_id, turn, model_name, *rest = row
+    input_tokens, output_tokens, cost_usd, attributes = rest
+    return Exchange(
+        exchange_id=exchange_id,
+        account_id=account_id,
+        time_us=time_us,
+        prompt=prompt,
+        response=response or "",
+        system=system or "",
+        conversation_id=conversation_id,
+        turn=turn,
+        model=model_name,
+        input_tokens=input_tokens,
+        output_tokens=output_tokens,
+        cost_usd=cost_usd,
+        attributes=json.loads(attributes),
+    )
 
 
 def _conditions(search_filter: SearchFilter) -> tuple[list[str], list[Any]]:
