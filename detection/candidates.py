@@ -48,7 +48,7 @@ class Candidate:
 def find_candidates(items: Items, families: Families, view: str, *, link_rate: float, seed: int) -> list[Candidate]:
     """Every pool worth a test, each once. Cost: linear in items and their neighbours, for each resolution."""
     whole = _community_pools(items, neighbourhood(items), RESOLUTIONS, link_rate, seed)
-    dense = _groups(families.label[items.text], families.count)
+    dense = _groups(families.label[items.text].astype(np.int64), families.count)
     regions = dense + _topics(items, seed) + whole
     found = [Candidate("family", view, pool) for pool in dense]
     found += [Candidate("link community", view, pool) for pool in whole]

@@ -46,7 +46,8 @@ def account_sums(
     present = sizes > 0
     if present.any():
         sums[present] = np.add.reduceat(vectors[order].astype(np.float64), bounds[:-1][present], axis=0)
-    squares = np.bincount(account, weights=np.einsum("ij,ij->i", vectors, vectors), minlength=accounts)
+    norms = np.einsum("ij,ij->i", vectors, vectors).astype(np.float64)
+    squares: NDArray[np.float64] = np.bincount(account, weights=norms, minlength=accounts).astype(np.float64)
     return sums, squares, sizes.astype(np.float64)
 
 

@@ -38,8 +38,8 @@ def find_links(items: Items, around: Neighbourhood, *, rate: float) -> Links:
         (np.ones(len(principal)), (principal, np.arange(len(principal)))), shape=(items.principals, len(principal))
     )
     count = (sent @ around.near).tocsr()
-    count.setdiag(0)
-    count.eliminate_zeros()
+    # Degrees count a principal's own neighbours too: without them a campaign that makes most of the links there are
+    # would be all that its own null expects.
     out_degree = np.asarray(count.sum(axis=1)).ravel()
     in_degree = np.asarray(count.sum(axis=0)).ravel()
     total = max(float(out_degree.sum()), 1.0)

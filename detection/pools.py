@@ -43,8 +43,8 @@ def find_principals(window: Window) -> Principals:
         anchor_of[named[members[first]]] = members[first]
         anchor[members] = anchor_of[named[members]]
     _, of_account = np.unique(anchor, return_inverse=True)
-    of_account = of_account.astype(np.int32)
-    return Principals(of_account, of_account[rows.account], int(of_account.max(initial=-1)) + 1)
+    numbers = np.asarray(of_account, np.int32)
+    return Principals(numbers, numbers[rows.account], int(numbers.max(initial=-1)) + 1)
 
 
 @dataclass(frozen=True, slots=True)

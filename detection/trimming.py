@@ -101,7 +101,8 @@ def _misfit(
     subject_error = np.sqrt(4 * usual / counts + 2 * pair_variance / (counts * (counts - 1)))
     above = (within - rest) / subject_error
     subject = [np.where(within > multiple * rest, above - z, 0.0) for multiple, z in SUBJECT]
-    return np.maximum(np.max(apart + subject, axis=0), 0.0)
+    misfit: NDArray[np.float64] = np.max([*apart, *subject, np.zeros(principals)], axis=0)
+    return misfit
 
 
 def _pair_variance(vectors: NDArray[np.float32]) -> float:

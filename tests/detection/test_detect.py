@@ -1,0 +1,192 @@
+"""The whole of detection on small worlds: what is accused, what is not, and what is said about it."""
+
+from collections import Counter
+
+import numpy as np
+import pytest
+from worlds import World
+
+from coterie.detection import Parameters, detect
+from coterie.domain import CancelledRunError, FindingKind, Lineage, Window, finding_to_json
+
+
+def accused(window: Window) -> set[str]:
+    return {
+        account.account_id
+        for finding in detect(window).findings
+        if finding.kind is FindingKind.CAMPAIGN
+        for account in finding.accounts
+    }
+
+
+def test_a_campaign_is_found_whole_with_tested_evidence() -> None:
+    world = World(1)
+    world.people(40)
+    members = world.campaign("team", 12)
+    detection = detect(world.window())
+    (finding,) = detection.findings
+    assert {account.account_id for account in finding.accounts} == set(members)
+    named = {item.name: item for item in finding.evidence}
+    assert {"exchangeability", "label_permutation", "excess_links", "partition", "harvest"} <= set(named)
+    assert named["exchangeability"].p_value is not None
+    assert named["exchangeability"].p_value < 1e-3
+    assert named["harvest"].value == 12 * 30
+    assert finding.families
+    assert finding.exemplars
+    assert len(set(finding.exemplars)) == len(finding.exemplars)
+    record = finding_to_json(finding)
+    assert record["kind"] == "campaign"
+    assert 0.5 <= record["confidence"] <= 1
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_people_alone_give_no_finding(seed: int) -> None:
+    world = World(seed)
+    world.people(60)
+    assert detect(world.window()).findings == ()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_one_organisation_is_one_customer(seed: int) -> None:
+    world = World(seed)
+    world.people(40)
+    members = world.campaign("seat", 12)
+    outside = accused(world.window())
+    world.asked = [
+        (account, text, time, {"organisation": "acme"} if account in members else attributes)
+        for account, text, time, attributes in world.asked
+    ]
+    assert outside == set(members)
+    assert accused(world.window()) == set()
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_crowd_that_draws_from_one_bank_is_no_campaign(seed: int) -> None:
+    world = World(seed)
+    world.people(40)
+    subject = world.subject()
+    bank = [world.text(subject, spread=1.2) for _ in range(150)]
+    for number in range(15):
+        world.ask(f"student-{number}", [bank[i] for i in world.rng.choice(150, 25, replace=False)])
+    assert accused(world.window()) == set()
+
+
+def test_a_homework_sheet_is_no_campaign() -> None:
+    world = World(5)
+    world.people(40)
+    subject = world.subject()
+    sheet = [world.text(subject) for _ in range(12)]
+    for number in range(30):
+        world.ask(f"student-{number}", sheet)
+    assert accused(world.window()) == set()
+
+
+def test_labs_that_each_run_the_same_list_in_their_own_wrapping_are_no_campaign() -> None:
+    world = World(6)
+    world.people(40)
+    subject = world.subject()
+    items = [world.text(subject, spread=1.2) for _ in range(120)]
+    for lab in range(4):
+        wrapped = []
+        for item in items:
+            name = f"lab{lab} asks {item}"
+            world.vectors[name] = world.vectors[item] + 0.05 * world.subject()
+            world.vectors[name] /= np.linalg.norm(world.vectors[name])
+            wrapped.append(name)
+        world.ask(f"lab-{lab}", wrapped)
+    assert accused(world.window()) == set()
+
+
+def test_people_with_subjects_inside_one_field_are_no_campaign() -> None:
+    world = World(7)
+    world.people(30)
+    field = world.subject()
+    for number in range(12):
+        own = world.subject(around=field, spread=0.8)
+        world.ask(f"expert-{number}", [world.text(own) for _ in range(30)])
+    assert accused(world.window()) == set()
+
+
+def test_half_cover_does_not_hide_a_campaign() -> None:
+    world = World(8)
+    world.people(60)
+    members = world.campaign("team", 12)
+    for member in members:
+        own = world.subject()
+        world.ask(member, [world.text(own) for _ in range(30)])
+    found = accused(world.window())
+    assert found == set(members)
+
+
+def test_standings_say_how_near_an_innocent_came() -> None:
+    world = World(9)
+    world.people(30)
+    members = world.campaign("team", 8)
+    detection = detect(world.window())
+    (finding,) = detection.findings
+    by_account = {standing.account_id: standing for standing in detection.standings}
+    assert len(by_account) == 38
+    assert all(by_account[member].findings == (finding.finding_id,) for member in members)
+    for number in range(30):
+        standing = by_account[f"person-{number:03d}"]
+        assert standing.findings == ()
+        assert standing.reason
+
+
+def test_same_window_same_findings_whatever_the_order_of_accounts() -> None:
+    world = World(10)
+    world.people(30)
+    world.campaign("team", 8)
+    first, second = detect(world.window()), detect(world.window())
+    assert first == second
+
+
+def test_identity_over_runs() -> None:
+    world = World(11)
+    world.people(30)
+    subject = world.subject()
+    for number in range(8):
+        world.ask(f"team-{number}", [world.text(subject, spread=1.2) for _ in range(30)])
+    first = detect(world.window())
+    window = world.window()
+    again = detect(Window(window.rows, window.text_ids, window.texts, window.views, earlier=first.findings))
+    assert [(f.finding_id, f.lineage) for f in again.findings] == [(first.findings[0].finding_id, Lineage.STEADY)]
+    for number in range(8, 12):
+        world.ask(f"team-{number}", [world.text(subject, spread=1.2) for _ in range(30)])
+    window = world.window()
+    grown = detect(Window(window.rows, window.text_ids, window.texts, window.views, earlier=first.findings))
+    assert [(f.finding_id, f.lineage) for f in grown.findings] == [(first.findings[0].finding_id, Lineage.GROWING)]
+    quiet = World(11)
+    quiet.people(30)
+    window = quiet.window()
+    gone = detect(Window(window.rows, window.text_ids, window.texts, window.views, earlier=first.findings))
+    assert [(f.finding_id, f.lineage) for f in gone.findings] == [(first.findings[0].finding_id, Lineage.GONE)]
+
+
+def test_empty_window_and_one_account() -> None:
+    assert detect(World(0).window()).findings == ()
+    world = World(0)
+    world.people(1)
+    assert detect(world.window()).findings == ()
+
+
+def test_progress_and_cancellation() -> None:
+    world = World(12)
+    world.people(20)
+    stages: list[str] = []
+    detect(world.window(), progress=lambda stage, share: stages.append(stage))
+    assert list(dict.fromkeys(stages)) == ["cluster", "link", "test", "findings"]
+    calls = Counter[str]()
+
+    def cancelled() -> bool:
+        calls["asked"] += 1
+        return calls["asked"] > 2
+
+    with pytest.raises(CancelledRunError):
+        detect(world.window(), cancelled=cancelled)
+
+
+def test_parameters_are_recorded_as_numbers() -> None:
+    recorded = Parameters().as_dict()
+    assert recorded["ratio_floor"] == Parameters().ratio_floor
+    assert all(isinstance(value, float) for value in recorded.values())
