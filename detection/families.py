@@ -70,12 +70,17 @@ def find_families(
     tree = _spanning_tree(graph, distance, core)
     copies = np.minimum(multiplicity, COPIES_MAX) - 1
     edges = np.vstack((tree, _copy_edges(copies, core)))
-    if len(edges) + 1 < max(2, min_cluster_size):
-        return Families(np.full(m, -1, np.int32), np.zeros(m, np.float32), core.astype(np.float32))
-    label, strength, *_ = clusters_from_spanning_tree(
-        edges, min_cluster_size=min_cluster_size, cluster_selection_method=method
-    )
-    return Families(_renumbered(label[:m]), strength[:m].astype(np.float32), core.astype(np.float32))
+    label, strength = np.full(m, -1, np.int64), np.zeros(m)
+    if len(edges) + 1 >= max(2, min_cluster_size):
+        every, strengths, *_ = clusters_from_spanning_tree(
+            edges, min_cluster_size=min_cluster_size, cluster_selection_method=method
+        )
+        label, strength = every[:m].astype(np.int64), np.asarray(strengths[:m])
+    # A tree cut never selects its root, so one repeated text with nothing else dense beside it would be noise.
+    alone = np.flatnonzero((label < 0) & (multiplicity >= min_cluster_size))
+    label[alone] = label.max(initial=-1) + 1 + np.arange(len(alone))
+    strength[alone] = 1.0
+    return Families(_renumbered(label), strength.astype(np.float32), core.astype(np.float32))
 
 
 def core_distances(
@@ -85,9 +90,10 @@ def core_distances(
     others = np.where(graph.neighbours >= 0, multiplicity[graph.neighbours], 0)
     reached = np.cumsum(others, axis=1) + (multiplicity - 1)[:, None]
     enough = reached >= min_samples
-    found = enough.any(axis=1)
-    first = np.argmax(enough, axis=1)
-    core = np.where(found, distance[np.arange(graph.size), first] if graph.k else np.inf, np.inf)
+    core = np.full(graph.size, np.inf)
+    found = np.flatnonzero(enough.any(axis=1))
+    if len(found):
+        core[found] = distance[found, np.argmax(enough[found], axis=1)]
     return np.maximum(np.where(multiplicity - 1 >= min_samples, 0.0, core), DISTANCE_FLOOR)
 
 

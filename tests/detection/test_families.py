@@ -37,7 +37,7 @@ def test_a_graph_of_few_neighbours_is_enough(seed: int) -> None:
     vectors = planted(seed)
     full = find_families(exact_graph(vectors, 300), np.ones(len(vectors), np.int64), min_samples=5, min_cluster_size=10)
     few = find_families(exact_graph(vectors, 30), np.ones(len(vectors), np.int64), min_samples=5, min_cluster_size=10)
-    assert adjusted_rand_score(full.label, few.label) > 0.95
+    assert adjusted_rand_score(full.label[:240], few.label[:240]) > 0.97  # the planted; the background is noise
 
 
 def test_verbatim_repeats_are_a_family() -> None:
@@ -58,8 +58,8 @@ def test_only_identical_texts() -> None:
         min_samples=5,
         min_cluster_size=10,
     )
-    assert families.label.tolist() in ([0], [-1])  # one point is one family or none; either way it is answered
-    assert len(families.strength) == 1
+    assert families.label.tolist() == [0]
+    assert families.strength.tolist() == [1.0]
 
 
 @pytest.mark.parametrize("n", [0, 1, 2, 3])
