@@ -84,7 +84,9 @@ class Session:
                 try:
                     yield client
                 except UnavailableError as error:
-                    raise UnavailableError(f"no answer from the server at {self.options.server}: {error}") from error
+                    raise UnavailableError(
+                        f"no answer from the server at {self.options.server}, is it running? ({error})"
+                    ) from error
             return
         config = self.config(lazy_model=True)
         if self.options.verb not in _WRITERS and not config.data_dir.is_dir():
