@@ -27,7 +27,7 @@ BREAKS = [UnavailableError("restarting"), OverloadedError("full", retry_after_s=
 
 
 @pytest.mark.parametrize("store_next", [False, True])
-def test_a_broken_stream_is_taken_up_again_where_it_broke(use, address, script, exchanges, store_next, fault):  # noqa: PLR0917
+def test_a_broken_stream_is_taken_up_again_where_it_broke(use, address, script, exchanges, store_next, fault):
     script.faults = [fault(answers, error, store_next) for answers, error in zip((2, 0, 3), BREAKS, strict=True)]
     summary = use(address, lambda client: client.ingest(exchanges(50), batch=4))
     assert sorted(script.stored) == sorted(f"x{number}" for number in range(50))
