@@ -83,7 +83,7 @@ class SentenceTransformerEncoder:
         """Embed n texts, in their order: float32[n, dim], unit rows. See `Encoder.encode`."""
         check_texts(texts)
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        with self._lock, torch.inference_mode(), self._autocast():
+        with torch.inference_mode(), self._autocast():
             for start in range(0, len(texts), _SHELF_TEXTS):
                 shelf = texts[start : start + _SHELF_TEXTS]
                 check_cancelled(cancelled)
@@ -97,14 +97,17 @@ class SentenceTransformerEncoder:
         self, texts: Sequence[str], cancelled: Cancelled | None
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
         """Yield (texts done, rows finished by this batch, their unit vectors)."""
-        windows, owners = self._windows(texts)
+        with self._lock:  # a fast tokenizer serves one thread at a time
+            windows, owners = self._windows(texts)
         unfinished = np.bincount(owners, minlength=len(texts))
         sums = np.zeros((len(texts), self.dim), dtype=np.float32)
         lengths = [len(window) + self._frame.tokens for window in windows]
         for batch in token_budget_batches(lengths, self._batch_tokens):
             check_cancelled(cancelled)
             weights = np.array([max(1, len(windows[window])) for window in batch], dtype=np.float32)
-            vectors = self._forward_halving([windows[window] for window in batch])
+            # Held for one batch only: between two, another thread's few texts may go first.
+            with self._lock:
+                vectors = self._forward_halving([windows[window] for window in batch])
             batch_owners = owners[batch]
             np.add.at(sums, batch_owners, vectors * weights[:, None])
             np.subtract.at(unfinished, batch_owners, 1)

@@ -20,11 +20,6 @@ if TYPE_CHECKING:
 
 _LOGGER = logging.getLogger(__name__)
 
-_CHUNK_TARGET_S = 0.25
-_CHUNK_COST_MIN = 12_000  # less would fill no batch of the encoder
-_CHUNK_COST_MAX = 4_000_000
-_TEXT_COST_MAX = 8_192  # characters beyond this cost little more: the encoder bounds its windows
-_TEXT_COST_FIXED = 32
 _RETRY_S_MAX = 60.0
 _IDLE_S = 5.0
 _LOOK_S = 0.2
@@ -36,7 +31,7 @@ Cancelled = Callable[[], bool]
 
 
 class Turns:
-    """A lock whose urgent waiters go first, so that a query waits for one chunk of texts and not for a queue."""
+    """A lock whose urgent waiters go first, so that a query waits for one batch of texts and not for a queue."""
 
     def __init__(self) -> None:
         self._condition = threading.Condition()
@@ -60,6 +55,16 @@ class Turns:
                 self._taken = False
                 self._condition.notify_all()
 
+    def let_urgent_pass(self) -> None:
+        """Called by the holder: gives the lock to every urgent waiter, and takes it back."""
+        with self._condition:
+            if not self._urgent:
+                return
+            self._taken = False
+            self._condition.notify_all()
+            self._condition.wait_for(lambda: not self._taken and not self._urgent)
+            self._taken = True
+
 
 class Embedding:
     """Owns the model: loads it once, binds the data folder to it, and gives every waiting text its vector."""
@@ -77,7 +82,6 @@ class Embedding:
         self._failure: CoterieError | None = None
         self._slice = threading.Lock()
         self._embedded = 0  # texts since the start; changed under the slice lock
-        self._chunk_cost = _CHUNK_COST_MIN
 
     @property
     def ready(self) -> bool:
@@ -109,18 +113,19 @@ class Embedding:
             return encoder.encode(texts)
 
     def encode_bulk(self, texts: Sequence[str], progress: Progress, cancelled: Cancelled) -> NDArray[np.float32]:
-        """The vectors of many texts, float32[n, dim], in chunks between which urgent texts go first.
+        """The vectors of many texts, float32[n, dim]; urgent texts go first between two batches.
 
         Raises:
             CancelledRunError: `cancelled` said so.
         """
-        vectors = np.empty((len(texts), self.encoder().dim), dtype=np.float32)
-        done = 0
-        for rows, part in self._encode_chunks(texts, cancelled):
-            vectors[rows] = part
-            done += len(rows)
+        encoder = self.encoder()
+
+        def between(done: int) -> None:
             progress(done / len(texts))
-        return vectors
+            self._turns.let_urgent_pass()
+
+        with self._turns.turn(urgent=False):
+            return encoder.encode(texts, progress=between, cancelled=cancelled)
 
     def embed_pending(self, progress: Progress, cancelled: Cancelled) -> int:
         """See that what waits now is embedded, prompts first; what arrives meanwhile may be left.
@@ -185,46 +190,22 @@ class Embedding:
             tell()
         try:
             pending = self._store.pending_texts(self._config.embed_slice_texts)
-            text_ids = np.array([text_id for text_id, _ in pending], dtype=np.int64)
-            for rows, vectors in self._encode_chunks([text for _, text in pending], cancelled):
-                self._store.put_vectors(text_ids[rows], vectors)
-                self._embedded += len(rows)
+            before = self._embedded
+
+            def count(share: float) -> None:
+                self._embedded = before + round(share * len(pending))
+                tell()
+
+            if pending:
+                vectors = self.encode_bulk([text for _, text in pending], count, cancelled)
+                self._store.put_vectors(np.array([text_id for text_id, _ in pending], dtype=np.int64), vectors)
+                self._embedded = before + len(pending)
                 tell()
         finally:
             self._slice.release()
         if pending:
             self._on_vectors()
         return len(pending)
-
-    def _encode_chunks(
-        self, texts: Sequence[str], cancelled: Cancelled
-    ) -> Iterator[tuple[NDArray[np.int64], NDArray[np.float32]]]:
-        """Row numbers and vectors, shortest texts first: a chunk of like lengths wastes the least padding."""
-        encoder = self.encoder()
-        order = np.argsort([len(text) for text in texts], kind="stable").astype(np.int64)
-        done = 0
-        while done < len(order):
-            _check_cancelled(cancelled)
-            rows = order[done : done + self._chunk_size(texts, order[done:])]
-            with self._turns.turn(urgent=False):
-                started = time.perf_counter()
-                vectors = encoder.encode([texts[row] for row in rows])
-                self._adapt(time.perf_counter() - started)
-            yield rows, vectors
-            done += len(rows)
-
-    def _chunk_size(self, texts: Sequence[str], order: NDArray[np.int64]) -> int:
-        cost = 0
-        for size, row in enumerate(order):
-            cost += min(len(texts[row]), _TEXT_COST_MAX) + _TEXT_COST_FIXED
-            if cost > self._chunk_cost:
-                return max(1, size)
-        return len(order)
-
-    def _adapt(self, seconds: float) -> None:
-        """Size the next chunk for the time that a query may have to wait, on whatever hardware this is."""
-        change = min(2.0, max(0.5, _CHUNK_TARGET_S / max(seconds, 1e-6)))
-        self._chunk_cost = round(min(_CHUNK_COST_MAX, max(_CHUNK_COST_MIN, self._chunk_cost * change)))
 
 
 def _check_cancelled(cancelled: Cancelled) -> None:
