@@ -4,10 +4,14 @@ Distances are Euclidean between unit vectors, d = sqrt(2 - 2 cos). Campello, Mou
 `fast_hdbscan`, whose labels equal hdbscan's.
 """
 
+import importlib
+import threading
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
 
 import numpy as np
-from fast_hdbscan.hdbscan import clusters_from_spanning_tree
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
@@ -72,15 +76,27 @@ def find_families(
     edges = np.vstack((tree, _copy_edges(copies, core)))
     label, strength = np.full(m, -1, np.int64), np.zeros(m)
     if len(edges) + 1 >= max(2, min_cluster_size):
-        every, strengths, *_ = clusters_from_spanning_tree(
-            edges, min_cluster_size=min_cluster_size, cluster_selection_method=method
-        )
+        every, strengths, *_ = _tree_cut()(edges, min_cluster_size=min_cluster_size, cluster_selection_method=method)
         label, strength = every[:m].astype(np.int64), np.asarray(strengths[:m])
     # A tree cut never selects its root, so one repeated text with nothing else dense beside it would be noise.
     alone = np.flatnonzero((label < 0) & (multiplicity >= min_cluster_size))
     label[alone] = label.max(initial=-1) + 1 + np.arange(len(alone))
     strength[alone] = 1.0
     return Families(_renumbered(label), strength.astype(np.float32), core.astype(np.float32))
+
+
+@lru_cache(maxsize=1)
+def _tree_cut() -> Callable[..., tuple[Any, ...]]:
+    """`fast_hdbscan.hdbscan.clusters_from_spanning_tree`, imported in a thread of its own.
+
+    Its import starts numba's OpenMP pool, which switches nested parallelism on for the calling thread; torch in that
+    thread would then start a team inside every team (embedding fell from 220 texts/s to 7).
+    """
+    thread = threading.Thread(target=importlib.import_module, args=("fast_hdbscan.hdbscan",))
+    thread.start()
+    thread.join()
+    cut: Callable[..., tuple[Any, ...]] = importlib.import_module("fast_hdbscan.hdbscan").clusters_from_spanning_tree
+    return cut
 
 
 def core_distances(
