@@ -298,16 +298,20 @@ def _organisation(pool: PoolView) -> Evidence | None:
 
 def _repeats(verdict: Verdict | None) -> Evidence | None:
     shared = verdict.overlap if verdict else None
-    if shared is None or max(shared.repeated, shared.rewrapped) == 0:
+    if shared is None:
+        return None
+    # A list that resembles itself does so within a slice as well; only the rest speaks for a crowd.
+    rewrapped = shared.rewrapped if shared.rewrapped_p_value < SHOWN_AT else 0.0
+    if max(shared.repeated, rewrapped) == 0:
         return None
     return Evidence(
         name="repeats",
         statistic="share of the pool's questions that several of its accounts asked",
-        value=round(max(shared.repeated, shared.rewrapped), 4),
+        value=round(max(shared.repeated, rewrapped), 4),
         null="slices of one list do not repeat each other: 0",
         summary=(
             f"{shared.repeated:.1%} of the questions were asked word for word by several of the accounts, "
-            f"{shared.rewrapped:.1%} in another wrapping."
+            f"{rewrapped:.1%} in another wrapping."
         ),
     )
 
