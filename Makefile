@@ -67,7 +67,7 @@ proto-check: setup
 
 # The base wheel alone, in a clean environment, must give a calling service its client.
 wheel-check: setup
-	@rm -rf build/wheel build/wheel-env && mkdir -p build/wheel
+	@rm -rf build/wheel build/wheel-env build/lib build/bdist.* && mkdir -p build/wheel
 	@$(BIN)/python -m build --wheel --outdir build/wheel . >build/wheel/log 2>&1 || { cat build/wheel/log; exit 1; }
 	@$(PYTHON) -m venv build/wheel-env
 	@build/wheel-env/bin/python -m pip install --quiet build/wheel/*.whl
