@@ -8,12 +8,16 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from coterie.detection.candidates import Candidate
-from coterie.detection.exchangeability import Exchangeability
+from coterie.detection.exchangeability import Exchangeability, exchangeability
 from coterie.detection.items import Items
 from coterie.detection.overlap import Overlap, overlap
 from coterie.detection.parameters import Parameters
+from coterie.detection.splitting import halves
 from coterie.detection.trimming import trim
 from coterie.domain import NeighbourGraph
+
+BARE_SHARE_MIN = 0.5
+"""Share of a pool's items that must have something left without boilerplate for that to be tested."""
 
 SAME_PRINCIPALS = 0.5
 """Share of the smaller pool's principals that two pools have in common when they are parts of one campaign."""
@@ -21,11 +25,21 @@ SAME_PRINCIPALS = 0.5
 
 @dataclass(frozen=True, slots=True)
 class ViewData:
-    """What the tests need of a view: its items, its graph, and the view's texts without boilerplate."""
+    """What the tests need of a view.
+
+    Attributes:
+        items: its items.
+        graph: the neighbours of its texts.
+        cores: its texts without boilerplate.
+        bare: centred vectors of those, float32[b, dim]; without rows where the view has no boilerplate.
+        bare_text: int32[m], row in `bare` of each of its texts, -1 where nothing is left of it.
+    """
 
     items: Items
     graph: NeighbourGraph
     cores: Sequence[str]
+    bare: NDArray[np.float32]
+    bare_text: NDArray[np.int32]
 
 
 @dataclass(frozen=True, slots=True)
@@ -66,7 +80,8 @@ def judge(
         verdicts.append(test_candidate(candidate, views[candidate.view], parameters))
     verdicts = _control(verdicts, parameters)
     passed = [verdict for verdict in verdicts if not verdict.reason]
-    return _distinct(passed, views, parameters), verdicts
+    chosen = _distinct(passed, views, parameters)
+    return [part for verdict in chosen for part in _parts(verdict, views, parameters)], verdicts
 
 
 def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters) -> Verdict:
@@ -86,6 +101,9 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
         reason = "half of its accounts had to be dropped and others still do not fit"
     if reason or result is None:
         return replace(verdict, reason=reason or "too little to test")
+    hidden = _subjects_behind_template(verdict, view, parameters)
+    if hidden:
+        return replace(verdict, reason=hidden)
     shared = overlap(items.principal[pool.items], items.text[pool.items], view.graph, view.cores)
     if shared.repeated > parameters.repeats_max:
         reason = (
@@ -98,6 +116,28 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
             "each works through the whole"
         )
     return replace(verdict, overlap=shared, reason=reason)
+
+
+def _subjects_behind_template(verdict: Verdict, view: ViewData, parameters: Parameters) -> str:
+    """Why the pool is only a template that hides subjects of the accounts' own; empty where it is not.
+
+    A template that makes up most of every prompt makes all of them alike, whoever asks. Without it, customers of one
+    app are apart again; slices of a list are not.
+    """
+    items = view.items
+    text = view.bare_text[items.text[verdict.items]]
+    held = text >= 0
+    if held.mean() < BARE_SHARE_MIN or not len(view.bare):
+        return ""
+    pairs = np.unique(np.column_stack((items.principal[verdict.items][held], text[held])), axis=0)
+    _, number = np.unique(pairs[:, 0], return_inverse=True)
+    result = exchangeability(view.bare[pairs[:, 1]], number)
+    if result is None or result.ratio_high >= parameters.ratio_floor:
+        return ""
+    return (
+        f"without the template they share, its accounts keep subjects of their own (C/W {result.ratio:.2f}, "
+        f"upper limit {result.ratio_high:.2f}, needed {parameters.ratio_floor:.2f})"
+    )
 
 
 def innocence_p_value(result: Exchangeability, principals: int, floor: float) -> float:
@@ -168,3 +208,15 @@ def _united(first: Verdict, second: Verdict, views: Mapping[str, ViewData], para
     union = test_candidate(both, views[first.view], parameters)
     grown = len(union.principals) > len(first.principals)
     return union if not union.reason and grown else first
+
+
+def _parts(verdict: Verdict, views: Mapping[str, ViewData], parameters: Parameters) -> list[Verdict]:
+    """The campaigns a pool is made of, where it is two and each of them passes on its own."""
+    view = views[verdict.view]
+    split = halves(view.items, verdict.items)
+    if split is None:
+        return [verdict]
+    parts = [test_candidate(Candidate(verdict.origin, verdict.view, half), view, parameters) for half in split]
+    if any(part.reason for part in parts):
+        return [verdict]
+    return [piece for part in parts for piece in _parts(part, views, parameters)]

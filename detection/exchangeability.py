@@ -34,6 +34,11 @@ class Exchangeability:
     explained: float
     explained_high: float
 
+    @property
+    def ratio_high(self) -> float:
+        """Upper 95 % confidence limit of `ratio`."""
+        return 2 * self.ratio - self.ratio_low
+
 
 def account_sums(
     vectors: NDArray[np.float32], account: NDArray[np.int64], accounts: int

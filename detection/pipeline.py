@@ -131,10 +131,16 @@ def _families(view: View, parameters: Parameters) -> Families:
 
 
 def _view_data(window: Window, view: View, principals: Principals, cores: list[str]) -> ViewData:
-    """Items, graph and boilerplate-free texts of a view; a view's text takes the core of a raw text it stands for."""
+    """What the tests need of a view; a view's text takes the core of a raw text it stands for."""
+    bare = window.views.get("stripped", view)
     of_view = [""] * len(view.vectors)
+    bare_text = np.full(len(view.vectors), -1, np.int32)
     held = view.text >= 0
     first, at = np.unique(view.text[held], return_index=True)
-    for row, raw in zip(first.tolist(), window.raw.text[held][at].tolist(), strict=True):
+    rows = np.flatnonzero(held)[at]
+    bare_text[first] = bare.text[rows]
+    for row, raw in zip(first.tolist(), window.raw.text[rows].tolist(), strict=True):
         of_view[row] = cores[raw]
-    return ViewData(make_items(view, principals.of_row, principals.count), view.graph, of_view)
+    items = make_items(view, principals.of_row, principals.count)
+    other = items if bare is view else make_items(bare, principals.of_row, principals.count)
+    return ViewData(items, view.graph, of_view, other.vectors, bare_text)
