@@ -1,8 +1,8 @@
 """The exchange: what platforms send, checked once at the door."""
 
 import json
-import math
 import re
+import sys
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from datetime import UTC, datetime
@@ -18,6 +18,7 @@ RESERVED_ATTRIBUTES = ("organisation", "payment", "asn", "client")
 
 _CONTROL = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 _UNSTORABLE = re.compile("[\x00\ud800-\udfff]")
+_RFC_3339 = re.compile(r"\d{4}-\d\d-\d\d[Tt ]([01]\d|2[0-3]):\d\d:\d\d(\.\d+)?([Zz]|[+-]\d\d:\d\d)", re.ASCII)
 _TIME_US_MIN = 946_684_800_000_000  # 2000-01-01
 _TIME_US_MAX = 4_102_444_800_000_000  # 2100-01-01
 
@@ -71,7 +72,8 @@ def check_exchange(exchange: Exchange) -> None:
     _check_number("turn", exchange.turn, LIMITS.turn_max)
     _check_number("input_tokens", exchange.input_tokens, LIMITS.tokens_max)
     _check_number("output_tokens", exchange.output_tokens, LIMITS.tokens_max)
-    if exchange.cost_usd is not None and not (math.isfinite(exchange.cost_usd) and exchange.cost_usd >= 0):
+    # Also False for NaN, infinity and a whole number too large for a float, on which math.isfinite raises.
+    if exchange.cost_usd is not None and not 0 <= exchange.cost_usd <= sys.float_info.max:
         raise InvalidError("cost_usd must be finite and not negative", field="cost_usd", reason="bad_number")
     _check_attributes(exchange.attributes)
 
@@ -83,10 +85,11 @@ def parse_time(value: str) -> int:
         InvalidError: not RFC 3339, or without an offset.
     """
     try:
-        moment = datetime.fromisoformat(value)
+        # fromisoformat alone also takes week dates, missing seconds and any separator.
+        moment = datetime.fromisoformat(value.upper()) if _RFC_3339.fullmatch(value) else None
     except ValueError:
         moment = None
-    if moment is None or moment.tzinfo is None or len(value) < len("2000-01-01T00:00:00Z"):
+    if moment is None:
         raise InvalidError(
             "time must be RFC 3339 with an offset, such as 2026-01-31T08:00:00Z", field="time", reason="bad_time"
         )
@@ -234,7 +237,7 @@ def _check_attributes(attributes: Mapping[str, str]) -> None:
             raise InvalidError("attributes must map strings to strings", field="attributes", reason="bad_type")
         if not key or len(key) > LIMITS.attribute_key_chars_max or len(value) > LIMITS.attribute_value_chars_max:
             raise InvalidError(
-                f"attribute keys have 1 to {LIMITS.attribute_key_chars_max} characters, "
+                f"attributes: keys have 1 to {LIMITS.attribute_key_chars_max} characters, "
                 f"values up to {LIMITS.attribute_value_chars_max}",
                 field="attributes",
                 reason="too_long",

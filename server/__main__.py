@@ -8,10 +8,11 @@ def main() -> int:
     try:
         from coterie.server import cli
     except ModuleNotFoundError as error:
-        if error.name is None or error.name.startswith("coterie"):
+        missing = (error.name or "coterie").partition(".")[0]
+        if missing == "coterie":
             raise
         sys.stderr.write(
-            f"coterie: {error.name} is not installed, only the client is: pip install 'coterie[server]' "
+            f"coterie: {missing} is not installed, only the client is: pip install 'coterie[server]' "
             "(and for FAISS, one of the extras cpu and gpu)\n"
         )
         return 1
