@@ -4,10 +4,10 @@ from collections import Counter
 
 import numpy as np
 import pytest
-from worlds import World
+from worlds import World, exact_graph
 
 from coterie.detection import Parameters, detect
-from coterie.domain import CancelledRunError, FindingKind, Lineage, Window, finding_to_json
+from coterie.domain import CancelledRunError, FindingKind, Lineage, View, Window, finding_to_json
 
 
 def accused(window: Window) -> set[str]:
@@ -190,3 +190,41 @@ def test_parameters_are_recorded_as_numbers() -> None:
     recorded = Parameters().as_dict()
     assert recorded["ratio_floor"] == Parameters().ratio_floor
     assert all(isinstance(value, float) for value in recorded.values())
+
+
+def test_customers_behind_one_template_are_no_campaign() -> None:
+    """A template that makes up most of every prompt makes all prompts alike; without it the subjects are apart."""
+    world = World(13)
+    world.people(30)
+    template = world.subject()
+    bare: dict[str, np.ndarray] = {}
+    for number in range(12):
+        own = world.subject()
+        texts = []
+        for _ in range(25):
+            name = world.text(own)
+            bare[name] = world.vectors[name]
+            mixed = template + 0.15 * world.vectors[name]
+            world.vectors[name] = (mixed / np.linalg.norm(mixed)).astype(np.float32)
+            texts.append(name)
+        world.ask(f"customer-{number}", texts)
+    window = world.window()
+    raw = window.raw
+    vectors = np.array([bare.get(text, world.vectors[text]) for text in window.texts], np.float32)
+    stripped = View("stripped", vectors, exact_graph(vectors, 20), raw.text)
+    seen = Window(window.rows, window.text_ids, window.texts, {"raw": raw, "stripped": stripped})
+    assert not [finding for finding in detect(seen).findings if finding.kind is FindingKind.CAMPAIGN]
+    assert any("template" in standing.reason for standing in detect(seen).standings)
+
+
+def test_two_lists_side_by_side_are_two_findings() -> None:
+    world = World(14)
+    world.people(40)
+    field = world.subject()
+    for name in ("left", "right"):
+        subject = world.subject(around=field, spread=0.9)
+        for number in range(8):
+            world.ask(f"{name}-{number}", [world.text(subject, spread=1.2) for _ in range(30)])
+    findings = detect(world.window()).findings
+    teams = [{account.account_id.split("-")[0] for account in finding.accounts} for finding in findings]
+    assert sorted(map(sorted, teams)) == [["left"], ["right"]]
