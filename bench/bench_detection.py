@@ -45,9 +45,7 @@ def main() -> None:
     runs = []
     for seed in options.seeds:
         traffic = simulate(
-            Scenario(
-                corpus=options.corpus, accounts=options.accounts, mix=options.mix, cover=options.cover, seed=seed
-            )
+            Scenario(corpus=options.corpus, accounts=options.accounts, mix=options.mix, cover=options.cover, seed=seed)
         )
         runs.append({"seed": seed, **measure(traffic, options.model)})
         print(json.dumps(runs[-1]), file=sys.stderr)
