@@ -1,7 +1,7 @@
 """Who is accused, rightly and wrongly: coterie beside plain HDBSCAN on the same traffic, vectors and graph.
 
-The baseline is what topic clustering gives: HDBSCAN families of the prompts, and every account in a family that at least
-five accounts share is accused.
+The baseline is what topic clustering gives: HDBSCAN families of the prompts, and every account in a family that at
+least five accounts share is accused.
 
     python bench/bench_detection.py --corpus ../shared/data --mix easy --seeds 1 2 3 > bench/results/detection.json
 """
