@@ -5,7 +5,7 @@ a region: a family, a topic, or what a wider community has in common. Inside a r
 campaign hides behind is left out, and links show that drown in the whole.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -45,14 +45,26 @@ class Candidate:
     regional: bool = False
 
 
-def find_candidates(items: Items, families: Families, view: str, *, link_rate: float, seed: int) -> list[Candidate]:
-    """Every pool worth a test, each once. Cost: linear in items and their neighbours, for each resolution."""
+def find_candidates(
+    items: Items,
+    families: Families,
+    view: str,
+    *,
+    link_rate: float,
+    seed: int,
+    step: Callable[[float], None],
+) -> list[Candidate]:
+    """Every pool worth a test, each once. Cost: linear in items and their neighbours, for each resolution.
+
+    `step` is told how far it is, 0 to 1, and may raise to stop.
+    """
     whole = _community_pools(items, neighbourhood(items), RESOLUTIONS, link_rate, seed)
     dense = _groups(families.label[items.text].astype(np.int64), families.count)
     regions = dense + _topics(items, seed) + whole
     found = [Candidate("family", view, pool) for pool in dense]
     found += [Candidate("link community", view, pool) for pool in whole]
-    for region in regions:
+    for number, region in enumerate(regions):
+        step(number / len(regions))
         if _testable_principals(items, region) >= REGION_PRINCIPALS_MIN:
             inner = _community_pools(items, neighbourhood(items, region), REGION_RESOLUTIONS, link_rate, seed)
             found += [Candidate("link community inside a region", view, pool, regional=True) for pool in inner]

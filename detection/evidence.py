@@ -232,13 +232,17 @@ def _order_evidence(pool: PoolView, hits: BenchmarkHits) -> Evidence | None:
     """Kendall's tau of time against item number, each account on its own, pooled as a stratified test (normal)."""
     rows = pool.window.rows
     item = hits.item[pool.window.raw.text[pool.rows]]
+    matched = pool.rows[item >= 0]
+    order = np.lexsort((rows.time_us[matched], rows.account[matched]))
+    by_account, asked = rows.account[matched][order], item[item >= 0][order]
+    bounds = np.flatnonzero(np.diff(by_account)) + 1
     concordant = variance = pairs = 0.0
-    for account in pool.accounts.tolist():
-        mine = (rows.account[pool.rows] == account) & (item >= 0)
-        n = int(mine.sum())
+    for mine in np.split(asked, bounds):
+        n = len(mine)
         if n < 4:
             continue
-        tau = stats.kendalltau(rows.time_us[pool.rows][mine], item[mine], method="asymptotic").statistic
+        # Sorted by time, so that the rank in time is the place in the array.
+        tau = stats.kendalltau(np.arange(n), mine, method="asymptotic").statistic
         if np.isnan(tau):
             continue
         weight = n * (n - 1) / 2

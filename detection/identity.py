@@ -52,7 +52,7 @@ def with_lineage(findings: Sequence[Finding], earlier: Sequence[Finding]) -> tup
         )
     merged = {j for i in range(len(findings)) for j in sources[i]}
     gone = [replace(before[j], lineage=Lineage.GONE) for j in range(len(before)) if j not in taken | merged]
-    return tuple(_unique(result)) + tuple(gone)
+    return tuple(_unique(result + gone))
 
 
 def _flows(findings: Sequence[Finding], before: Sequence[Finding]) -> tuple[dict[int, list[int]], dict[int, list[int]]]:

@@ -69,14 +69,15 @@ def detect(
     candidates: list[Candidate] = []
     for number, view in enumerate(window.views.values()):
         views[view.name] = _view_data(window, view, principals, cores)
+        begun = number / len(window.views)
         candidates += find_candidates(
             views[view.name].items,
             families[view.name],
             view.name,
             link_rate=parameters.link_rate,
             seed=parameters.seed,
+            step=lambda share, begun=begun: tell("link", begun + share / len(window.views)),
         )
-        tell("link", (number + 1) / len(window.views))
 
     tell("test", 0.0)
     passed, verdicts = judge(candidates, views, parameters, step=lambda share: tell("test", share))

@@ -224,11 +224,11 @@ def _new_id(pool: PoolView, kind: FindingKind) -> FindingId:
 
 def _accounts(pool: PoolView) -> tuple[FindingAccount, ...]:
     rows = pool.window.rows
-    account = rows.account[pool.rows]
     total = np.bincount(rows.account, minlength=len(rows.account_ids))
+    ordered = pool.rows[np.argsort(rows.account[pool.rows], kind="stable")]
     result = []
-    for number in pool.accounts.tolist():
-        mine = pool.rows[account == number]
+    for mine in np.split(ordered, np.flatnonzero(np.diff(rows.account[ordered])) + 1):
+        number = int(rows.account[mine[0]])
         result.append(
             FindingAccount(
                 account_id=rows.account_ids[number],
