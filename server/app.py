@@ -45,6 +45,7 @@ from coterie.v1 import (
 )
 
 _LOGGER = logging.getLogger(__name__)
+_QUICK_THREADS = 4
 
 SERVICE_NAMES = tuple(
     file.services_by_name[name].full_name
@@ -67,7 +68,9 @@ class Server:
         config = engine.config
         self._engine = engine
         self._workers = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="coterie-call")
-        self._desk = Desk(engine, self._workers)
+        # Calls that only reach the store: they must not wait behind those that embed or search.
+        self._quick_workers = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="coterie-quick")
+        self._desk = Desk(engine, self._workers, self._quick_workers)
         self._health = health_aio.HealthServicer()
         self._grpc = grpc.aio.server(
             interceptors=[CallInterceptor()],
@@ -121,7 +124,9 @@ class Server:
         await asyncio.get_running_loop().run_in_executor(None, self._engine.stop_jobs)
         self._engine.changed.notify()
         await self._grpc.stop(grace_s)
-        self._workers.shutdown()
+        # What outlived its grace has lost its caller; nobody waits for it.
+        for workers in (self._workers, self._quick_workers):
+            workers.shutdown(wait=False, cancel_futures=True)
 
     def _add_services(self) -> None:
         ingest_service_pb2_grpc.add_IngestServiceServicer_to_server(IngestService(self._desk), self._grpc)

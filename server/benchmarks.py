@@ -57,7 +57,7 @@ class Benchmarks:
                 self._references.move_to_end(name)
                 return self._references[name]
         items, text_ids = self._store.benchmark_items(name)
-        vectors = self._embedding.vectors(text_ids, cancelled)
+        vectors = self._embedding.vectors_ahead(text_ids, cancelled)
         index = VectorIndex(vectors.shape[1])
         index.add(np.arange(len(vectors), dtype=np.int64), vectors)
         reference = Reference(tuple(item.item_id for item in items), tuple(item.text for item in items), index)
@@ -67,15 +67,19 @@ class Benchmarks:
                 self._references.popitem(last=False)
         return reference
 
-    def match(self, texts: Sequence[str]) -> list[list[BenchmarkMatch]]:
-        """For each text the items that it is, over all benchmarks, best first; empty where it is none."""
+    def match(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[list[BenchmarkMatch]]:
+        """For each text the items that it is, over all benchmarks, best first; empty where it is none.
+
+        Raises:
+            CancelledRunError: `cancelled` said so.
+        """
         names = self.names()
         matches: list[list[BenchmarkMatch]] = [[] for _ in texts]
         if not names:
             return matches
         vectors = self._embedding.encode_now([normalise(text) for text in texts])
         for name in names:
-            reference = self.reference(name, lambda: False)
+            reference = self.reference(name, cancelled)
             found = match_items(texts, reference.texts, *reference.nearest(vectors))
             for row, items in enumerate(found):
                 matches[row] += [

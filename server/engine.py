@@ -13,6 +13,7 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
+    CancelledRunError,
     Erasure,
     Exchange,
     Finding,
@@ -28,6 +29,7 @@ from coterie.domain import (
     SearchResult,
     Standing,
     Stats,
+    UnavailableError,
     check_exchange,
 )
 from coterie.server.checks import check_benchmark, check_count, check_name, check_reason, check_texts
@@ -252,9 +254,13 @@ class Engine:
 
         Raises:
             InvalidError: no text, too many, or one out of its limits.
+            UnavailableError: the service is stopping.
         """
         check_texts(texts)
-        return self._made_benchmarks().match(texts)
+        try:
+            return self._made_benchmarks().match(texts, self._closing.is_set)
+        except CancelledRunError as error:
+            raise UnavailableError("the service is stopping: ask again when it is back") from error
 
     # Administration
 

@@ -40,7 +40,7 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
     ) -> ingest_service_pb2.IngestBatchResponse:
         """One batch."""
         await self._desk.audit(context, "ingest")
-        stored = await self._desk.call(self._submit, request.exchanges)
+        stored = await self._desk.call_quick(self._submit, request.exchanges)
         result = await asyncio.wrap_future(stored)
         return ingest_service_pb2.IngestBatchResponse(report=wire.ingest_result_to_wire(result))
 
@@ -48,7 +48,7 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
         # One at a time: of an id that comes twice in a stream, the first must be the one that is stored.
         try:
             async for request in self._until_stopping(requests):
-                stored = await self._desk.call(self._submit, request.exchanges)
+                stored = await self._desk.call_quick(self._submit, request.exchanges)
                 await answers.put((request.batch_number, stored))
         finally:
             await answers.put(None)

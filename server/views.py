@@ -98,7 +98,8 @@ class WindowBuilder:
             if missing:
                 made = self._embedding.encode_bulk([texts[row] for row in missing], lambda _: None, stages.cancelled)
                 self._store.put_view_vectors(model_id, [digests[row] for row in missing], made)
-                vectors[missing] = made
+                # Read back as stored (float16), so that the first run over some texts sees what every later one does.
+                found = self._store.view_vectors(model_id, [digests[row] for row in some])
             for row in some:
                 if digests[row] in found:
                     vectors[row] = found[digests[row]]

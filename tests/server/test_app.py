@@ -8,7 +8,9 @@ import subprocess
 import threading
 import time
 from collections import Counter
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -18,7 +20,8 @@ from grpc_health.v1 import health_pb2, health_pb2_grpc
 
 from coterie.client import Client, RetryPolicy, wire
 from coterie.client.channel import Stubs
-from coterie.domain import ConflictError, Exchange, InvalidError, UnavailableError
+from coterie.domain import BenchmarkItem, ConflictError, CoterieError, Exchange, InvalidError, UnavailableError
+from coterie.embedder import load_encoder
 from coterie.server import Config, Engine, local_server, serve
 from coterie.server.app import Server, _warm_up
 from coterie.store import open_store
@@ -271,3 +274,60 @@ def test_listing_findings_loads_no_model_and_no_faiss(tmp_path: Path) -> None:
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=True)
     assert done.stdout.strip() == "[]"
     assert done.stderr == ""
+
+
+class SlowEncoder:
+    """The model-free encoder, slowed to what a real model takes."""
+
+    def __init__(self, s_per_text: float) -> None:
+        self._encoder = load_encoder("hash")
+        self._s_per_text = s_per_text
+        self.model_id, self.dim, self.device = self._encoder.model_id, self._encoder.dim, self._encoder.device
+
+    def encode(self, texts: Sequence[str], **options: Any) -> Any:
+        time.sleep(self._s_per_text * len(texts))
+        return self._encoder.encode(texts, **options)
+
+
+def test_a_stop_during_a_match_over_a_backlog_ends_within_the_grace(
+    config: Config, exchange: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+) -> None:
+    slow = SlowEncoder(0.01)
+    monkeypatch.setattr("coterie.embedder.load_encoder", lambda *_, **__: slow)
+    monkeypatch.setattr("coterie.embedder.self_test", lambda _: None)
+    stopping = replace(config, lazy_model=True, shutdown_grace_s=2.0, worker_threads=2)
+    ended: list[Exception] = []
+
+    def match(client: Client) -> None:
+        with pytest.raises(CoterieError) as caught:
+            client.match_benchmarks(["question number 3"])
+        ended.append(caught.value)
+
+    with ExitStack() as stack:
+        address = stack.enter_context(local_server(stopping))
+        client = Client.connect(address, retry=RetryPolicy(attempts=1))
+        client.ingest([exchange(row, prompt=f"prompt {row}") for row in range(3_000)])  # 30 s of embedding
+        client.register_benchmark("quiz", [BenchmarkItem(f"i{row}", f"question number {row}") for row in range(2_000)])
+        threads = [threading.Thread(target=match, args=(client,)) for _ in range(3)]
+        for thread in threads:
+            thread.start()
+        until(lambda: client.stats().pending_texts < 5_000)  # answered while both workers are taken
+        started = time.monotonic()
+    assert time.monotonic() - started < 4
+    for thread in threads:
+        thread.join(10)
+    assert len(ended) == 3
+    client.close()
+
+
+def test_a_match_embeds_the_benchmarks_items_and_not_the_backlog(
+    config: Config, exchange: Callable[..., Exchange]
+) -> None:
+    engine = Engine.open(replace(config, lazy_model=True))
+    try:
+        engine.ingest([exchange(row) for row in range(100)]).result(10)
+        engine.register_benchmark("quiz", [BenchmarkItem(f"i{row}", f"question number {row}") for row in range(150)])
+        assert engine.match_benchmarks(["Question number 3"])[0][0].item_id == "i3"
+        assert engine.stats().pending_texts == 100
+    finally:
+        engine.close()
