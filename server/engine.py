@@ -147,6 +147,7 @@ class Engine:
                     Rejection(place, exchange.exchange_id[: LIMITS.id_chars_max], error.reason, str(error))
                 )
         result: Future[IngestResult] = Future()
+        result.set_running_or_notify_cancel()  # it is on its way to the disk: a caller that goes away changes nothing
         stored = self.store.submit([exchanges[place] for place in places])
         stored.add_done_callback(lambda done: self._answer(result, done, places, rejections))
         return result
@@ -173,7 +174,14 @@ class Engine:
     # Runs
 
     def start_run(self, since_us: int | None, until_us: int | None, trigger: str = "manual") -> Run:
-        """Begin a run; see `Runs.start`."""
+        """Begin a run; see `Runs.start`.
+
+        Raises:
+            ConflictError: also, the data folder belongs to another model.
+            UnavailableError: also, the model is not usable.
+        """
+        if self.store.time_range() is not None:  # a folder without exchanges is bound to no model by this
+            self._embedding.encoder()
         return self._runs.start(since_us, until_us, trigger)
 
     def run(self, run_id: str) -> Run:
@@ -216,10 +224,9 @@ class Engine:
     def account(self, account_id: AccountId) -> AccountReport:
         """Where an account stands in the newest run that is done. Raises NotFoundError."""
         check_name(account_id, "account_id")
+        self._check_account(account_id)
         total = self.store.account_exchanges(account_id)
         run_id, standing = self.store.standing(account_id)
-        if not total and standing is None:
-            raise NotFoundError(f"account {account_id} has no exchanges here")
         if standing is None:
             reason = "it has no exchange in the window of the newest run" if run_id else "no run is done yet"
             return AccountReport(total, RunId(run_id), Standing(account_id, 0, reason=reason))
@@ -271,6 +278,7 @@ class Engine:
     def erase_account(self, account_id: AccountId) -> Erasure:
         """Remove an account and what only it sent, from store, findings and indexes. Raises NotFoundError."""
         check_name(account_id, "account_id")
+        self._check_account(account_id)
         with self._runs.erasing():
             erasure = self.store.erase_account(account_id, _now_us())
         if self.store.model() is not None:
@@ -284,6 +292,10 @@ class Engine:
     def audit(self, action: str, subject: str, actor: str) -> None:
         """Record who read texts or changed something; `subject` is an id, never a text."""
         self.store.audit(action, subject, actor, _now_us())
+
+    def _check_account(self, account_id: AccountId) -> None:
+        if not self.store.account_exchanges(account_id) and self.store.standing(account_id)[1] is None:
+            raise NotFoundError(f"account {account_id} has no exchanges here")
 
     def _answer(
         self,
@@ -301,9 +313,9 @@ class Engine:
             Rejection(places[item.index], item.exchange_id, item.reason, item.message) for item in report.rejections
         ]
         everything = tuple(sorted([*rejections, *refused], key=lambda item: item.index))
-        result.set_result(IngestResult(report.stored, report.duplicates, everything, report.last_sequence))
         if report.stored:
             self._loop.wake()
+        result.set_result(IngestResult(report.stored, report.duplicates, everything, report.last_sequence))
 
     def _recluster(self, run: Run, stages: Stages) -> tuple[Run, list[Finding], list[Standing]]:
         from coterie.server.pipeline import Pipeline

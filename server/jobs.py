@@ -66,7 +66,8 @@ class Runs:
             UnavailableError: the service is stopping.
         """
         check_period(since_us, until_us)
-        with self._lock:
+        # A run that starts while an account is erased would read it still: it waits for the end of the erasure.
+        with self._finishing, self._lock:
             if self._closing:
                 raise UnavailableError("the service is stopping: start the run when it is back")
             if self._current is not None:
@@ -126,7 +127,7 @@ class Runs:
 
     @contextmanager
     def erasing(self) -> Iterator[None]:
-        """While the context is open no run finishes; one at work has seen what is being erased, so it fails."""
+        """While the context is open no run starts or finishes; one at work has seen what is erased, so it fails."""
         with self._finishing:
             with self._lock:
                 if self._current is not None:

@@ -191,3 +191,17 @@ def test_stopping_ends_an_open_stream_after_its_answers(config: Config, exchange
     assert answered == [1]
     assert caught.value.code() is grpc.StatusCode.UNAVAILABLE
     assert "send what it did not answer" in caught.value.details()
+
+
+def test_a_caller_that_goes_away_stops_neither_the_answer_nor_the_embedding(
+    engine: Engine, exchange: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stored: Future[IngestResult] = Future()
+    result_done_at_wake: list[bool] = []
+    monkeypatch.setattr(engine.store, "submit", lambda _: stored)
+    result = engine.ingest([exchange(1)])
+    monkeypatch.setattr(engine._loop, "wake", lambda: result_done_at_wake.append(result.done()))
+    assert not result.cancel()
+    stored.set_result(IngestResult(1, 0, (), Sequence(1)))
+    assert result.result(0).stored == 1
+    assert result_done_at_wake == [False]

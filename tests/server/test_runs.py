@@ -1,6 +1,7 @@
 """Runs: one at a time, never left unfinished, started by the clock too."""
 
 import logging
+import threading
 import time
 from collections.abc import Callable
 from dataclasses import replace
@@ -12,6 +13,7 @@ from coterie.domain import (
     AccountId,
     ConflictError,
     CoterieError,
+    Erasure,
     Exchange,
     InvalidError,
     NotFoundError,
@@ -129,6 +131,52 @@ def test_erasing_an_account_voids_the_run_that_saw_it(
     assert filled.findings() == ("", [])
 
 
+def test_a_run_asked_for_during_an_erasure_begins_after_it(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    erasing, go_on = threading.Event(), threading.Event()
+    erase = filled.store.erase_account
+    order: list[str] = []
+
+    def erase_slowly(*arguments: Any) -> Erasure:
+        erasing.set()
+        go_on.wait(10)
+        erasure = erase(*arguments)
+        order.append("erased")
+        return erasure
+
+    def start() -> None:
+        run = filled.start_run(None, None)
+        order.append("started")
+        finished(filled, run.run_id)
+
+    monkeypatch.setattr(filled.store, "erase_account", erase_slowly)
+    threads = [threading.Thread(target=filled.erase_account, args=(AccountId("account-1"),))]
+    threads[0].start()
+    assert erasing.wait(10)
+    threads.append(threading.Thread(target=start))
+    threads[1].start()
+    time.sleep(0.3)
+    assert order == []
+    go_on.set()
+    for thread in threads:
+        thread.join(10)
+    assert order == ["erased", "started"]
+    assert filled.run("").state is RunState.DONE
+
+
+def test_erasing_nobody_leaves_the_run_at_work(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run]
+) -> None:
+    script.go.clear()
+    run = filled.start_run(None, None)
+    script.started.wait(10)
+    with pytest.raises(NotFoundError, match="nobody"):
+        filled.erase_account(AccountId("nobody"))
+    script.go.set()
+    assert finished(filled, run.run_id).state is RunState.DONE
+
+
 def test_windows_that_cannot_be_are_refused(filled: Engine, exchange: Callable[..., Exchange]) -> None:
     newest = exchange(19).time_us
     for since_us, until_us in ((5, 5), (6, 5), (newest + 1, None)):
@@ -216,3 +264,17 @@ def test_stages_time_themselves_and_stop_where_they_are_asked_to() -> None:
         stages.enter("test")
     assert seen == [("embed", 0.0), ("embed", 0.75), ("graph", 0.0), ("graph", 1.0), ("graph", 0.4)]
     assert set(stages.measures) == {"embed_s", "graph_s"}
+
+
+def test_a_run_with_another_model_is_refused_and_leaves_no_run(config: Config, exchange: Any) -> None:
+    engine = Engine.open(config)
+    engine.ingest([exchange(1)]).result(10)
+    engine.warm_up()
+    engine.close()
+    engine = Engine.open(replace(config, model="hash-64", lazy_model=True))
+    try:
+        with pytest.raises(ConflictError, match="hash-256"):
+            engine.start_run(None, None)
+        assert engine.runs(10) == []
+    finally:
+        engine.close()
