@@ -65,7 +65,9 @@ class Engine:
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
         self._runs = Runs(store, self._recluster, self.changed)
         schedule = parse_schedule(config.schedule)
-        self._scheduler = Scheduler(schedule, self._runs) if schedule is not None else None
+        self._scheduler: Scheduler | None = None
+        if schedule is not None:
+            self._scheduler = Scheduler(schedule, self._runs, config.data_dir / "schedule-since")
 
     @classmethod
     def open(cls, config: Config) -> "Engine":

@@ -7,21 +7,25 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
+from pathlib import Path
 
 from coterie.domain import (
     CancelledRunError,
     ConflictError,
     CoterieError,
     Finding,
+    InvalidError,
     Run,
     RunId,
     RunState,
     Standing,
     UnavailableError,
+    format_time,
+    parse_time,
 )
 from coterie.server.checks import check_period
 from coterie.server.errors import unexpected
-from coterie.server.logs import emit
+from coterie.server.logs import emit, origin
 from coterie.server.schedule import Schedule
 from coterie.server.signals import Signal
 from coterie.server.stages import Stages
@@ -32,6 +36,7 @@ _STOPPED = "the service stopped while this run was unfinished: start another"
 _REPORT_INTERVAL_S = 0.1
 _SAVE_INTERVAL_S = 1.0
 _SCHEDULE_LOOK_S_MAX = 30.0
+_SCHEDULE_RETRY_S = 30.0
 _PAGE = 100
 
 Recluster = Callable[[Run, Stages], tuple[Run, list[Finding], list[Standing]]]
@@ -146,27 +151,27 @@ class Runs:
 
     def last_scheduled_us(self) -> int | None:
         """When the schedule last started a run, microseconds since the epoch; None if it never did."""
+        return next((run.created_us for run in self._recorded() if run.trigger == "schedule"), None)
+
+    def _recorded(self) -> Iterator[Run]:
+        """Every run as the store has it, newest first."""
         before = None
         while runs := self._store.runs(limit=_PAGE, before=before):
-            for run in runs:
-                if run.trigger == "schedule":
-                    return run.created_us
+            yield from runs
             before = (runs[-1].created_us, runs[-1].run_id)
-        return None
 
     def _fail_unfinished(self) -> None:
-        # One run at a time: only the newest can have been cut off.
-        for run in self._store.runs(limit=1):
+        for run in self._recorded():
             if not run.state.finished:
                 failed = replace(run, state=RunState.FAILED, error=_STOPPED, finished_us=_now_us())
                 self._store.update_run(failed)
                 emit(_LOGGER, logging.WARNING, "run_cut_off", run=run.run_id)
 
     def _work(self, run: Run) -> None:
-        run = replace(run, state=RunState.RUNNING, started_us=_now_us())
-        self._set(run, save=True)
         stages = Stages(self._report, self._cancel.is_set)
         try:
+            run = replace(run, state=RunState.RUNNING, started_us=_now_us())
+            self._set(run, save=True)
             done, findings, standings = self._recluster(run, stages)
             run = self._finish(done, findings, standings)
         except CancelledRunError:
@@ -194,7 +199,10 @@ class Runs:
         with self._lock:
             assert self._current is not None
             run = replace(self._current, state=state, error=error, finished_us=_now_us())
-        self._store.update_run(run)
+        try:
+            self._store.update_run(run)
+        except CoterieError as failure:  # the next start of the service records that it was cut off
+            emit(_LOGGER, logging.ERROR, "run_not_recorded", run=run.run_id, reason=failure)
         return run
 
     def _report(self, stage: str, share: float) -> None:
@@ -219,8 +227,10 @@ class Runs:
 class Scheduler:
     """Starts a run whenever one is due. What is due follows from the last scheduled run, so a restart forgets none."""
 
-    def __init__(self, schedule: Schedule, runs: Runs) -> None:
+    def __init__(self, schedule: Schedule, runs: Runs, anchor: Path) -> None:
+        """`anchor`: a file that keeps since when there is a schedule; the first run is counted from then."""
         self._schedule = schedule
+        self._anchor = anchor
         self._runs = runs
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._work, name="coterie-schedule", daemon=True)
@@ -236,7 +246,16 @@ class Scheduler:
             self._thread.join()
 
     def _work(self) -> None:
-        last_us = self._runs.last_scheduled_us() or _now_us()
+        while not self._stopping.is_set():
+            try:
+                self._follow()
+            except Exception as error:  # noqa: BLE001 - a schedule must outlive a bad moment
+                reason = str(error) if isinstance(error, CoterieError) else origin(error)
+                emit(_LOGGER, logging.ERROR, "schedule_failed", reason=reason, retry_s=_SCHEDULE_RETRY_S)
+                self._stopping.wait(_SCHEDULE_RETRY_S)
+
+    def _follow(self) -> None:
+        last_us = self._runs.last_scheduled_us() or self._since_us()
         while True:
             due_us = self._schedule.next_after(last_us)
             # Short looks, because the clock may be set meanwhile.
@@ -247,6 +266,15 @@ class Scheduler:
                 return
             last_us = _now_us()
             self._start()
+
+    def _since_us(self) -> int:
+        """When a schedule was first followed on this folder, so that restarts do not put the first run off."""
+        try:
+            return parse_time(self._anchor.read_text(encoding="utf-8").strip())
+        except (FileNotFoundError, ValueError, InvalidError):
+            now_us = _now_us()
+            self._anchor.write_text(format_time(now_us) + "\n", encoding="utf-8")
+            return now_us
 
     def _start(self) -> None:
         try:

@@ -278,3 +278,77 @@ def test_a_run_with_another_model_is_refused_and_leaves_no_run(config: Config, e
         assert engine.runs(10) == []
     finally:
         engine.close()
+
+
+def test_a_store_that_fails_as_a_run_begins_does_not_keep_the_next_from_starting(
+    filled: Engine, script: Any, until: Callable[..., None], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def fail(_: Run) -> None:
+        raise UnavailableError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(filled.store, "update_run", fail)
+        filled.start_run(None, None)
+        until(lambda: filled._runs._current is None)
+    assert filled.start_run(None, None).state is RunState.PENDING
+
+
+def test_every_run_that_was_cut_off_is_failed_at_the_next_start(config: Config) -> None:
+    engine = Engine.open(config)
+    for number in range(3):
+        engine.store.create_run(Run(RunId(f"cut-off-{number}"), RunState.PENDING, created_us=5 + number))
+    engine.close()
+    engine = Engine.open(config)
+    try:
+        assert [run.state for run in engine.runs(10)] == [RunState.FAILED] * 3
+    finally:
+        engine.close()
+
+
+def test_a_schedule_that_never_ran_is_counted_from_when_it_was_first_followed(
+    config: Config, script: Any, exchange: Callable[..., Exchange], until: Callable[..., None]
+) -> None:
+    for day in ("", "2026-01-01T00:00:00Z"):
+        if day:
+            (config.data_dir / "schedule-since").write_text(day)
+        engine = Engine.open(replace(config, schedule="1d"))
+        try:
+            engine.ingest([exchange(1)]).result(10)
+            engine.warm_up()
+            if day:
+                until(lambda engine=engine: engine.runs(10))
+            else:
+                until((config.data_dir / "schedule-since").is_file)
+                assert engine.runs(10) == []
+        finally:
+            engine.close()
+
+
+def test_a_schedule_outlives_a_bad_moment(
+    config: Config,
+    script: Any,
+    exchange: Callable[..., Exchange],
+    until: Callable[..., None],
+    monkeypatch: pytest.MonkeyPatch,
+    caplog: Any,
+) -> None:
+    monkeypatch.setattr("coterie.server.jobs._SCHEDULE_RETRY_S", 0.05)
+    engine = Engine.open(replace(config, schedule="1s"))
+    failures = iter([UnavailableError("the disk is away"), KeyError("a secret")])
+    last_us = engine._runs.last_scheduled_us
+
+    def failing() -> int | None:
+        for error in failures:
+            raise error
+        return last_us()
+
+    monkeypatch.setattr(engine._runs, "last_scheduled_us", failing)
+    try:
+        engine.ingest([exchange(1)]).result(10)
+        with caplog.at_level(logging.ERROR, "coterie"):
+            engine.warm_up()
+            until(lambda: engine.runs(10))
+        assert caplog.text.count("schedule_failed") == 2
+        assert "secret" not in caplog.text
+    finally:
+        engine.close()
