@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 from scipy import stats
 
 from coterie.detection.candidates import Candidate
-from coterie.detection.exchangeability import Exchangeability, exchangeability
+from coterie.detection.exchangeability import Exchangeability, exchangeability, permutation_z
 from coterie.detection.items import Items
 from coterie.detection.overlap import Overlap, overlap
 from coterie.detection.parameters import Parameters
@@ -52,6 +52,7 @@ class Verdict:
         counts: int64[...], items of each of them.
         p_value: of "C/W is at most the floor that innocent pools reach"; 1 where it could not be tested.
         reason: why it is not reported; empty when it is.
+        mixed: only the labels speak against it, so it may be two lists.
     """
 
     origin: str
@@ -64,6 +65,7 @@ class Verdict:
     overlap: Overlap | None
     p_value: float
     reason: str
+    mixed: bool = False
 
 
 def judge(
@@ -74,10 +76,16 @@ def judge(
     step: Callable[[float], None],
 ) -> tuple[list[Verdict], list[Verdict]]:
     """Test all candidates; what is to be reported, strongest first and each campaign once, and all verdicts."""
-    verdicts = []
-    for number, candidate in enumerate(candidates):
-        step(number / max(1, len(candidates)))
-        verdicts.append(test_candidate(candidate, views[candidate.view], parameters))
+    verdicts: list[Verdict] = []
+    waiting = list(reversed(candidates))
+    while waiting:
+        step(min(1.0, len(verdicts) / len(candidates)))
+        candidate = waiting.pop()
+        view = views[candidate.view]
+        verdict = test_candidate(candidate, view, parameters)
+        verdicts.append(verdict)
+        if verdict.mixed and (split := halves(view.items, verdict.items, between_max=1.0)):
+            waiting += [replace(candidate, items=half) for half in split]
     verdicts = _control(verdicts, parameters)
     passed = [verdict for verdict in verdicts if not verdict.reason]
     chosen = _distinct(passed, views, parameters)
@@ -96,7 +104,8 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
         candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, result, None, p_value, ""
     )
     across_min = parameters.across_region_min if candidate.regional else parameters.across_min
-    reason = _shortfall(verdict, across_min, parameters)
+    principals_min = parameters.principals_region_min if candidate.regional else parameters.principals_min
+    reason = _shortfall(verdict, across_min, principals_min, parameters)
     if not reason and not pool.settled:
         reason = "half of its accounts had to be dropped and others still do not fit"
     if reason or result is None:
@@ -104,6 +113,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     hidden = _subjects_behind_template(verdict, view, parameters)
     if hidden:
         return replace(verdict, reason=hidden)
+    mixed = False
     shared = overlap(items.principal[pool.items], items.text[pool.items], view.graph, view.cores)
     if shared.repeated > parameters.repeats_max:
         reason = (
@@ -115,7 +125,17 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
             f"{shared.rewrapped:.0%} of its questions were asked by several of its accounts in wrappings of their own: "
             "each works through the whole"
         )
-    return replace(verdict, overlap=shared, reason=reason)
+    elif result.ratio < parameters.label_ratio_max and (z := label_z(verdict, view)) > parameters.label_z_max:
+        mixed = True
+        reason = f"shuffling who asked what is not without consequence (z {z:.1f}, at most {parameters.label_z_max:g})"
+    return replace(verdict, overlap=shared, reason=reason, mixed=mixed)
+
+
+def label_z(verdict: Verdict, view: ViewData) -> float:
+    """z of the pool's similarity within accounts among all shufflings of the account labels."""
+    items = view.items
+    _, number = np.unique(items.principal[verdict.items], return_inverse=True)
+    return permutation_z(items.vectors[items.text[verdict.items]], number)
 
 
 def _subjects_behind_template(verdict: Verdict, view: ViewData, parameters: Parameters) -> str:
@@ -146,10 +166,10 @@ def innocence_p_value(result: Exchangeability, principals: int, floor: float) ->
     return float(stats.t.sf((result.ratio - floor) / error, max(1, principals - 1)))
 
 
-def _shortfall(verdict: Verdict, across_min: float, parameters: Parameters) -> str:
+def _shortfall(verdict: Verdict, across_min: float, principals_min: int, parameters: Parameters) -> str:
     """The first condition that a tested pool misses, in words."""
-    if len(verdict.principals) < parameters.principals_min:
-        return f"{len(verdict.principals)} customers are left in its pool, {parameters.principals_min} make a campaign"
+    if len(verdict.principals) < principals_min:
+        return f"{len(verdict.principals)} customers are left in its pool, {principals_min} make a campaign"
     if verdict.result is None:
         return "too few accounts with enough queries to test"
     if verdict.texts < parameters.texts_min:

@@ -9,15 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from coterie.detection.decision import Verdict, ViewData
-from coterie.detection.exchangeability import permutation_z
+from coterie.detection.decision import Verdict, ViewData, label_z
 from coterie.detection.items import neighbourhood
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits, Principals
 from coterie.domain import Evidence, Window
 
 P_VALUE_MIN = 1e-300
-PERMUTATION_ITEMS_MAX = 5_000
 SHOWN_AT = 0.01
 """Significance below which evidence that not every campaign leaves is worth a line."""
 
@@ -59,17 +57,12 @@ def exchangeability_evidence(verdict: Verdict, parameters: Parameters) -> Eviden
 
 def permutation_evidence(verdict: Verdict, view: ViewData, parameters: Parameters) -> Evidence:
     """The same without a floor: shuffling the account labels changes nothing."""
-    rng = np.random.default_rng(parameters.seed)
-    items = verdict.items
-    if len(items) > PERMUTATION_ITEMS_MAX:
-        items = np.sort(rng.choice(items, PERMUTATION_ITEMS_MAX, replace=False))
-    _, number = np.unique(view.items.principal[items], return_inverse=True)
-    z = permutation_z(view.items.vectors[view.items.text[items]], number, seed=parameters.seed)
+    z = label_z(verdict, view)
     return Evidence(
         name="label_permutation",
-        statistic="z of the similarity within accounts against 200 shufflings of the account labels",
+        statistic="z of the similarity within accounts among all shufflings of the account labels",
         value=round(z, 2),
-        null="interchangeable accounts lie near 0; customers of one app or people with one interest above 4",
+        null=f"interchangeable accounts lie near 0; from {parameters.label_z_max:g} on, who asked matters",
         summary=f"Shuffling who asked what moves the similarity within accounts by {abs(z):.1f} standard deviations.",
     )
 

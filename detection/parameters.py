@@ -21,6 +21,9 @@ class Parameters:
         rewrapped_max: likewise for the same question in another wrapping, where such pairs are found across
             principals and not within them at this significance, `rewrapped_rate`.
         principals_min: principals that make a campaign.
+        principals_region_min: likewise for pools found inside a region.
+        label_z_max: z of the similarity within accounts among shufflings of the labels, above which who asked matters;
+            not asked of pools whose C/W is at least `label_ratio_max`: among many queries any trifle is significant.
         texts_min: distinct texts that are worth the name of a harvest.
         run_items_min: distinct benchmark items one account asks in a benchmark run.
         run_coverage_min: share of a benchmark that one account covers in a benchmark run.
@@ -38,6 +41,9 @@ class Parameters:
     rewrapped_max: float = 0.1
     rewrapped_rate: float = 0.001
     principals_min: int = 3
+    principals_region_min: int = 5
+    label_z_max: float = 4.0
+    label_ratio_max: float = 0.98
     texts_min: int = 40
     run_items_min: int = 50
     run_coverage_min: float = 0.25

@@ -12,7 +12,9 @@ BETWEEN_MAX = 0.7
 HALF_MIN = 3
 
 
-def halves(items: Items, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
+def halves(
+    items: Items, chosen: NDArray[np.int64], *, between_max: float = BETWEEN_MAX
+) -> tuple[NDArray[np.int64], NDArray[np.int64]] | None:
     """The items of the two campaigns that a pool is made of; None where it is one.
 
     Principals are parted at the first principal component of their mean queries. Cost: linear in the pool's items and
@@ -29,7 +31,7 @@ def halves(items: Items, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], 
         return None
     first, second = _across(means[side]), _across(means[~side])
     between = float(means[side].mean(axis=0) @ means[~side].mean(axis=0))
-    if min(first, second) <= 0 or between >= BETWEEN_MAX * float(np.sqrt(first * second)):
+    if min(first, second) <= 0 or between >= between_max * float(np.sqrt(first * second)):
         return None
     return chosen[side[number]], chosen[~side[number]]
 

@@ -57,10 +57,25 @@ def test_dealt_slices_are_interchangeable_and_subjects_are_not(seed: int) -> Non
     assert dealt.explained_high < subjects.explained
 
 
+def test_permutation_z_equals_drawn_permutations() -> None:
+    vectors, account = pool(World(3), 6, 9, own=0.5)
+    rng = np.random.default_rng(0)
+
+    def within(labels: np.ndarray) -> float:
+        similarity = vectors @ vectors.T
+        return float(similarity[(labels[:, None] == labels[None, :]) & ~np.eye(len(labels), dtype=bool)].sum())
+
+    drawn = np.array([within(rng.permutation(account)) for _ in range(4000)])
+    z = (within(account) - drawn.mean()) / drawn.std()
+    assert permutation_z(vectors, account) == pytest.approx(z, rel=0.05)
+
+
 def test_permutation_z_is_standard_under_exchangeability() -> None:
-    z = [permutation_z(*pool(World(seed), 8, 12, own=0.0), seed=seed) for seed in range(40)]
+    z = [permutation_z(*pool(World(seed), 8, 12, own=0.0)) for seed in range(60)]
     assert stats.kstest(z, "norm").pvalue > 0.01
-    assert permutation_z(*pool(World(99), 8, 12, own=0.7), seed=0) > 5
+    assert permutation_z(*pool(World(99), 8, 12, own=0.7)) > 5
+    assert permutation_z(np.zeros((3, 4), np.float32), np.array([0, 1, 2])) == 0.0
+    assert permutation_z(np.ones((8, 4), np.float32), np.repeat([0, 1], 4)) == 0.0
 
 
 def test_p_value_is_conservative_at_the_floor() -> None:
