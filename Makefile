@@ -16,7 +16,7 @@ PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(
 
 help:
 	@echo "make demo    set up, run the whole service on simulated traffic, show what it finds"
-	@echo "make test    every test        make lint    format, lint, types, layers, proto"
+	@echo "make test    every test        make lint    format, lint, types, layers, proto, wheel"
 	@echo "make proto   regenerate        make wheel-check   the built wheel in a clean environment"
 
 setup: $(STAMP)
@@ -35,7 +35,7 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest
 
-lint: setup types layers proto-check
+lint: setup types layers proto-check wheel-check
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 

@@ -2,6 +2,7 @@
 
 import asyncio
 import logging
+import os
 import shutil
 import signal
 import sys
@@ -46,6 +47,8 @@ from coterie.v1 import (
 
 _LOGGER = logging.getLogger(__name__)
 _QUICK_THREADS = 4
+_SOCKET = "socket"
+_SOCKET_PATH_BYTES_MAX = 103  # what every system takes; Linux takes 107
 
 SERVICE_NAMES = tuple(
     file.services_by_name[name].full_name
@@ -92,6 +95,11 @@ class Server:
             UnavailableError: the address cannot be bound.
         """
         await self.set_health(serving=False)
+        if listen.startswith("unix:") and not _fits_socket(Path(listen.removeprefix("unix:"))):
+            raise UnavailableError(
+                f"cannot listen on {listen}: the path of a socket has at most {_SOCKET_PATH_BYTES_MAX} bytes; "
+                "choose a shorter one"
+            )
         try:
             port = self._grpc.add_insecure_port(listen)
         except RuntimeError as error:
@@ -155,25 +163,49 @@ def serve(config: Config) -> int:
 
 
 @contextmanager
-def local_server(config: Config) -> Iterator[str]:
+def local_server(config: Config, *, create: bool = True) -> Iterator[str]:
     """A server in this process, reachable only by this user: gives the address of a Unix socket in a private folder.
 
     It loads no model before a call needs one when `config.lazy_model` is set, and otherwise in the background.
 
+    With `create` off, a folder without coterie data is refused.
+
     Raises:
-        CoterieError: the data folder cannot be opened.
+        CoterieError: the data folder cannot be opened, or there is no place for the socket.
     """
-    engine = Engine.open(config)
-    folder = Path(tempfile.mkdtemp(prefix="coterie-"))  # mode 0700
+    engine = Engine.open(config, create=create)
     try:
-        thread = _LoopThread(engine, f"unix:{folder / 'socket'}")
-        try:
-            yield thread.start()
-        finally:
-            thread.stop()
+        with _private_folder() as folder:
+            thread = _LoopThread(engine, f"unix:{folder / _SOCKET}")
+            try:
+                yield thread.start()
+            finally:
+                thread.stop()
+    finally:
+        engine.close()
+
+
+@contextmanager
+def _private_folder() -> Iterator[Path]:
+    """A temporary folder, mode 0700, whose path is short enough for a socket in it; removed afterwards."""
+    try:
+        folder = Path(tempfile.mkdtemp(prefix="coterie-"))
+        if not _fits_socket(folder / _SOCKET):
+            folder.rmdir()
+            folder = Path(tempfile.mkdtemp(prefix="coterie-", dir="/tmp"))
+    except OSError as error:
+        raise UnavailableError(
+            f"cannot make a temporary folder for a socket ({error.strerror}): set TMPDIR to a writable folder with a "
+            "short path"
+        ) from error
+    try:
+        yield folder
     finally:
         shutil.rmtree(folder, ignore_errors=True)
-        engine.close()
+
+
+def _fits_socket(path: Path) -> bool:
+    return len(os.fsencode(path)) <= _SOCKET_PATH_BYTES_MAX
 
 
 class _LoopThread:

@@ -76,7 +76,7 @@ class Session:
 
         Raises:
             ConflictError: a server already has the folder.
-            NotFoundError: there is no such folder, and the verb would not fill it.
+            NotFoundError: there is no coterie data in the folder, and the verb would not fill it.
             UnavailableError: no server answers.
         """
         if self.options.server:
@@ -89,14 +89,14 @@ class Session:
                     ) from error
             return
         config = self.config(lazy_model=True)
-        if self.options.verb not in _WRITERS and not config.data_dir.is_dir():
-            raise NotFoundError(
-                f"there is no data folder {config.data_dir}: ingest something first, or name it with --data-dir"
-            )
         from coterie.server.app import local_server
 
+        create = self.options.verb in _WRITERS
         # Embedding what is pending may take any time, and there is nobody else to keep waiting.
-        with local_server(config) as address, Client.connect(address, timeout_s=_LOCAL_TIMEOUT_S) as client:
+        with (
+            local_server(config, create=create) as address,
+            Client.connect(address, timeout_s=_LOCAL_TIMEOUT_S) as client,
+        ):
             yield client
 
 

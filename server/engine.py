@@ -70,14 +70,15 @@ class Engine:
             self._scheduler = Scheduler(schedule, self._runs, config.data_dir / "schedule-since")
 
     @classmethod
-    def open(cls, config: Config) -> "Engine":
+    def open(cls, config: Config, *, create: bool = True) -> "Engine":
         """Open the data folder; with `lazy_model` the model waits for its first use, else `warm_up` loads it.
 
         Raises:
             ConflictError: another process has the folder open.
+            NotFoundError: there is no coterie data in the folder, and `create` is off.
             UnavailableError: the folder cannot be used.
         """
-        store = open_store(config.data_dir)
+        store = open_store(config.data_dir, create=create)
         try:
             return cls(config, store)
         except BaseException:

@@ -14,6 +14,7 @@ import numpy as np
 
 from coterie.client import wire
 from coterie.domain import LIMITS, AccountId, BenchmarkItem, ExchangeId, InvalidError, SearchFilter
+from coterie.server.checks import check_name
 from coterie.server.engine import Engine
 from coterie.server.paging import page_key, page_size, page_token
 from coterie.server.search import Query
@@ -158,6 +159,8 @@ def _query(request: search_service_pb2.SearchRequest) -> Query:
                 field="vector",
             )
         vector = np.frombuffer(request.vector, dtype="<f4").astype(np.float32)
+    if request.WhichOneof("query") == "exchange_id":
+        check_name(request.exchange_id, "exchange_id")
     return Query(
         text=request.text,
         exchange_id=ExchangeId(request.exchange_id),

@@ -5,6 +5,7 @@ import json
 import signal
 import socket
 import subprocess
+import tempfile
 import threading
 import time
 from collections import Counter
@@ -258,6 +259,31 @@ def test_the_server_in_this_process_is_private_and_leaves_nothing(config: Config
     engine = Engine.open(config)
     assert engine.stats().exchanges == 1
     engine.close()
+
+
+def test_a_long_temporary_path_is_no_hindrance(config: Config, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    deep = tmp_path / ("d" * 100)
+    deep.mkdir()
+    monkeypatch.setattr(tempfile, "tempdir", str(deep))
+    with local_server(config) as address, Client.connect(address) as client:
+        folder = Path(address.removeprefix("unix:")).parent
+        assert folder.parent == Path("/tmp")
+        assert folder.stat().st_mode & 0o777 == 0o700
+        assert client.stats().exchanges == 0
+    assert not folder.exists()
+    assert list(deep.iterdir()) == []
+
+
+def test_a_temporary_folder_that_cannot_be_made_is_said_so(config: Config, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(tempfile, "tempdir", "/no/such/folder")
+    with pytest.raises(UnavailableError, match="TMPDIR"), local_server(config):
+        pass
+    Engine.open(config).close()  # the data folder was let go of
+
+
+def test_a_socket_path_that_is_too_long_is_said_so(config: Config, tmp_path: Path, capsys: Any) -> None:
+    assert serve(replace(config, listen=f"unix:{tmp_path / ('d' * 100)}")) == 1
+    assert "at most 103 bytes" in capsys.readouterr().err
 
 
 def test_listing_findings_loads_no_model_and_no_faiss(tmp_path: Path) -> None:

@@ -12,6 +12,7 @@ import subprocess
 import sys
 import tempfile
 from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -147,10 +148,9 @@ def data(template: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(template, tmp_path / "data"))
 
 
-@pytest.fixture
-def served(data: Path, tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
-    """A server process on the data folder, and its address."""
-    log = tmp_path / "log"
+@contextmanager
+def serving(data: Path, log: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    """A server process on a data folder, and its address."""
     command = [sys.executable, "-m", "coterie.server.cli", "--data-dir", str(data), "--model", "hash", "serve"]
     with log.open("wb") as stream:
         process = subprocess.Popen([*command, "--listen", "127.0.0.1:0"], stdout=stream, stderr=stream)
@@ -161,6 +161,12 @@ def served(data: Path, tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[
     finally:
         process.kill()
         process.wait()
+
+
+@pytest.fixture
+def served(data: Path, tmp_path: Path) -> Iterator[tuple[str, "subprocess.Popen[bytes]"]]:
+    with serving(data, tmp_path / "log") as server:
+        yield server
 
 
 # The parser
@@ -426,11 +432,15 @@ def test_runs_are_listed(coterie, data):
     assert "9.0 s" in coterie("--data-dir", data, "runs").out
 
 
-def test_a_typing_error_in_the_folder_makes_no_folder(coterie, tmp_path):
-    done = coterie("--data-dir", tmp_path / "tpyo", "findings")
-    assert done.code == 1
-    assert "there is no data folder" in done.err
+@pytest.mark.parametrize("verb", [("findings",), ("stats",), ("recluster",), ("erase", "a0", "--yes")])
+def test_a_typing_error_in_the_folder_makes_no_folder_and_no_database(coterie, tmp_path, verb):
+    (tmp_path / "empty").mkdir()
+    for name in ("tpyo", "empty"):
+        done = coterie("--data-dir", tmp_path / name, *verb)
+        assert done.code == 1
+        assert f"there is no coterie data in {tmp_path / name}" in done.err
     assert not (tmp_path / "tpyo").exists()
+    assert list((tmp_path / "empty").iterdir()) == []
 
 
 # Changing
@@ -570,6 +580,22 @@ def test_the_demo_fails_with_the_servers_log_when_the_server_does(coterie):
 
 
 # At a server
+
+
+def test_a_server_and_a_folder_give_the_same_findings(coterie, traffic, tmp_path):
+    def identities(*place: object) -> list[tuple[str, list[str]]]:
+        assert coterie(*place, "recluster").code == 0
+        found = coterie(*place, "findings", "--json").json["findings"]
+        return sorted(
+            (one["finding_id"], sorted(account["account_id"] for account in one["accounts"])) for one in found
+        )
+
+    here = identities("--data-dir", tmp_path / "new", "--model", "hash")
+    with serving(tmp_path / "other", tmp_path / "log") as (address, _):
+        assert coterie("--server", address, "ingest", traffic / "events.jsonl").code == 0
+        there = identities("--server", address)
+    assert here
+    assert there == here
 
 
 def test_at_a_server_everything_is_the_same(coterie, data, served):

@@ -17,6 +17,7 @@ from coterie.domain import (
     ConflictError,
     CoterieError,
     Exchange,
+    ExchangeId,
     FindingKind,
     InvalidError,
     NotFoundError,
@@ -69,6 +70,12 @@ def test_search_finds_by_text_exchange_and_vector(
     assert "e00012" not in {hit.exchange.exchange_id for hit in by_exchange.hits}
     responses = filled.search("answer 31", field=TextField.RESPONSE, k=1)
     assert responses.hits[0].exchange.exchange_id == "e00031"
+
+
+def test_an_exchange_id_that_is_too_long_is_named(filled: Client) -> None:
+    with pytest.raises(InvalidError, match="exchange_id has 300 characters") as caught:
+        filled.search(exchange_id=ExchangeId("x" * 300))
+    assert caught.value.field == "exchange_id"
 
 
 def test_a_vector_that_is_none_is_refused(stubs: Stubs) -> None:
