@@ -4,6 +4,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+from coterie.store import open_store
+
 START = """
 import sys
 missing, data_dir = sys.argv[1:]
@@ -35,6 +37,7 @@ def test_a_defect_of_ours_is_not_taken_for_a_missing_part(tmp_path: Path) -> Non
 
 
 def test_with_everything_there_it_is_the_command_line(tmp_path: Path) -> None:
+    open_store(tmp_path).close()
     done = stats_without("no_such_module", tmp_path)
     assert done.returncode == 0
     assert '"exchanges": 0' in done.stdout
