@@ -152,11 +152,18 @@ def _subjects_behind_template(verdict: Verdict, view: ViewData, parameters: Para
     pairs = np.unique(np.column_stack((items.principal[verdict.items][held], text[held])), axis=0)
     _, number = np.unique(pairs[:, 0], return_inverse=True)
     result = exchangeability(view.bare[pairs[:, 1]], number)
-    if result is None or result.ratio_high >= parameters.ratio_floor:
+    if result is None:
+        return ""
+    if result.across_high < parameters.across_min:
+        return (
+            f"without the template they share, its accounts ask no more alike than the general public "
+            f"({result.across:.3f}, upper limit {result.across_high:.3f}, needed {parameters.across_min:.3f})"
+        )
+    if result.ratio_low >= parameters.ratio_floor:
         return ""
     return (
-        f"without the template they share, its accounts keep subjects of their own (C/W {result.ratio:.2f}, "
-        f"upper limit {result.ratio_high:.2f}, needed {parameters.ratio_floor:.2f})"
+        f"without the template they share, its accounts are not shown to be interchangeable (C/W {result.ratio:.2f}, "
+        f"lower limit {result.ratio_low:.2f}, needed {parameters.ratio_floor:.2f})"
     )
 
 
@@ -183,6 +190,11 @@ def _shortfall(verdict: Verdict, across_min: float, principals_min: int, paramet
         return (
             f"its accounts keep subjects of their own (C/W {verdict.result.ratio:.2f}, "
             f"lower limit {verdict.result.ratio_low:.2f}, needed {parameters.ratio_floor:.2f})"
+        )
+    if verdict.result.ratio_low > parameters.ratio_ceiling:
+        return (
+            f"its queries are more alike across accounts than within (C/W {verdict.result.ratio:.2f}, "
+            f"lower limit {verdict.result.ratio_low:.2f}, at most {parameters.ratio_ceiling:.2f})"
         )
     return ""
 

@@ -19,23 +19,20 @@ class Exchangeability:
     Attributes:
         within: W, mean similarity of pairs within an account.
         across: C, mean similarity of pairs across accounts.
+        across_high: its upper 95 % confidence limit, by the delete-one-account jackknife.
         ratio: C / W; 1 where accounts are interchangeable, 0 where W is not positive.
-        ratio_low: lower 95 % confidence limit of `ratio`, by the delete-one-account jackknife.
+        ratio_low: its lower 95 % confidence limit, likewise.
         explained: (W - C) / (1 - C), the share of variance the account explains (an intraclass correlation).
         explained_high: its upper 95 % confidence limit, likewise.
     """
 
     within: float
     across: float
+    across_high: float
     ratio: float
     ratio_low: float
     explained: float
     explained_high: float
-
-    @property
-    def ratio_high(self) -> float:
-        """Upper 95 % confidence limit of `ratio`."""
-        return 2 * self.ratio - self.ratio_low
 
 
 def account_sums(
@@ -80,6 +77,7 @@ def exchangeability(vectors: NDArray[np.float32], account: NDArray[np.int64]) ->
     return Exchangeability(
         within=float(within),
         across=float(across),
+        across_high=float(across) + 1.645 * _jackknife(across, across_out)[1],
         ratio=ratio,
         ratio_low=ratio - 1.645 * ratio_error,
         explained=explained,

@@ -12,6 +12,8 @@ class Parameters:
         min_cluster_size: exchanges that make a family.
         link_rate: false discovery rate of account links.
         ratio_floor: highest C/W an innocent pool is taken to reach: the null of the exchangeability test.
+        ratio_ceiling: C/W whose lower limit is above this is an artefact: the pool was gathered by what is alike across
+            accounts, and slices that were dealt are as alike within.
         finding_rate: false discovery rate of that test over all candidates of a run.
         across_min: least mean similarity across accounts, above the window's mean, that makes a pool one subject
             matter rather than the general public.
@@ -34,6 +36,7 @@ class Parameters:
     min_cluster_size: int = 10
     link_rate: float = 0.01
     ratio_floor: float = 0.86
+    ratio_ceiling: float = 1.1
     finding_rate: float = 0.05
     across_min: float = 0.045
     across_region_min: float = 0.2
