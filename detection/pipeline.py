@@ -69,14 +69,13 @@ def detect(
     candidates: list[Candidate] = []
     for number, view in enumerate(window.views.values()):
         views[view.name] = _view_data(window, view, principals, cores)
-        begun = number / len(window.views)
         candidates += find_candidates(
             views[view.name].items,
             families[view.name],
             view.name,
             link_rate=parameters.link_rate,
             seed=parameters.seed,
-            step=lambda share, begun=begun: tell("link", begun + share / len(window.views)),
+            step=_within(tell, "link", number / len(window.views), 1 / len(window.views)),
         )
 
     tell("test", 0.0)
@@ -119,6 +118,11 @@ def _teller(
             progress(stage, share)
 
     return tell
+
+
+def _within(tell: Callable[[str, float], None], stage: str, begun: float, part: float) -> Callable[[float], None]:
+    """Tells of one part of a stage."""
+    return lambda share: tell(stage, begun + share * part)
 
 
 def _families(view: View, parameters: Parameters) -> Families:

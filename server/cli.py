@@ -252,7 +252,7 @@ def _add_trial_verbs(verbs: Any) -> None:
         metavar="N",
         help=f"how many accounts (default: {_DEMO_ACCOUNTS})",
     )
-    demo.add_argument("--seed", type=int, default=1, metavar="N", help="which traffic (default: 1)")
+    demo.add_argument("--seed", type=int, default=2, metavar="N", help="which traffic (default: 2)")
 
 
 def _add_upkeep_verbs(verbs: Any) -> None:
