@@ -146,6 +146,7 @@ class Embedding:
 
         while self._embedded - before < waiting and self._embed_slice(cancelled, tell):
             pass
+        progress(1.0)  # another taker may have done all of it between two looks
         return self._embedded - before
 
     def vectors(self, text_ids: NDArray[np.int64], cancelled: Cancelled) -> NDArray[np.float32]:
@@ -228,8 +229,12 @@ class Embedding:
                 tell()
 
             if pending:
-                vectors = self.encode_bulk([text for _, text in pending], count, cancelled)
-                self._store.put_vectors(np.array([text_id for text_id, _ in pending], dtype=np.int64), vectors)
+                try:
+                    vectors = self.encode_bulk([text for _, text in pending], count, cancelled)
+                    self._store.put_vectors(np.array([text_id for text_id, _ in pending], dtype=np.int64), vectors)
+                except BaseException:
+                    self._embedded = before  # what is not stored was not embedded
+                    raise
                 self._embedded = before + len(pending)
                 tell()
         finally:
