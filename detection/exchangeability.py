@@ -22,8 +22,6 @@ class Exchangeability:
         across_high: its upper 95 % confidence limit, by the delete-one-account jackknife.
         ratio: C / W; 1 where accounts are interchangeable, 0 where W is not positive.
         ratio_low: its lower 95 % confidence limit, likewise.
-        explained: (W - C) / (1 - C), the share of variance the account explains (an intraclass correlation).
-        explained_high: its upper 95 % confidence limit, likewise.
     """
 
     within: float
@@ -31,8 +29,6 @@ class Exchangeability:
     across_high: float
     ratio: float
     ratio_low: float
-    explained: float
-    explained_high: float
 
 
 def account_sums(
@@ -73,15 +69,12 @@ def exchangeability(vectors: NDArray[np.float32], account: NDArray[np.int64]) ->
         (counts.sum() - counts) ** 2 - ((counts**2).sum() - counts**2), 1
     )
     ratio, ratio_error = _jackknife(_ratio(across, within), _ratio(across_out, within_out))
-    explained, explained_error = _jackknife(_explained(across, within), _explained(across_out, within_out))
     return Exchangeability(
         within=float(within),
         across=float(across),
         across_high=float(across) + 1.645 * _jackknife(across, across_out)[1],
         ratio=ratio,
         ratio_low=ratio - 1.645 * ratio_error,
-        explained=explained,
-        explained_high=explained + 1.645 * explained_error,
     )
 
 
@@ -99,10 +92,6 @@ def _means(
 
 def _ratio(across: NDArray[np.float64], within: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.where(within > 1e-9, across / np.maximum(within, 1e-9), 0.0)
-
-
-def _explained(across: NDArray[np.float64], within: NDArray[np.float64]) -> NDArray[np.float64]:
-    return (within - across) / np.maximum(1.0 - across, 1e-9)
 
 
 def _jackknife(value: NDArray[np.float64], left_out: NDArray[np.float64]) -> tuple[float, float]:
