@@ -88,7 +88,7 @@ def measure(traffic: Traffic, model: str) -> dict[str, Any]:
 def plain_hdbscan(engine: Engine) -> set[str]:
     """The accounts in a family of prompts that five or more accounts share."""
     store = engine.store
-    rows = store.window(None, None)
+    rows = store.window()
     texts, text = np.unique(rows.prompt, return_inverse=True)
     graph = neighbour_graph(store.vectors(texts), 30)
     families = find_families(graph, np.bincount(text), min_samples=5, min_cluster_size=10)

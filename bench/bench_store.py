@@ -130,7 +130,7 @@ def measure(store: SqliteStore, batches: list[list[Exchange]], callers: int) -> 
         # On a machine that others use, too, this says more than the wall clock.
         "append_cpu_us_per_row": round(1e6 * cpu_s / sum(map(len, batches[one_caller:])), 1),
         "append_duplicates_rows_per_s": round(sum(map(len, batches[:one_caller])) / again_s),
-        "window_s": round(timed(lambda: store.window(None, None)), 3),
+        "window_s": round(timed(lambda: store.window()), 3),
         "window_rows": rows,
         "stats_ms": round(1e3 * timed(store.stats), 2),
     }
@@ -144,7 +144,7 @@ def measure_filters(store: SqliteStore) -> dict[str, float]:
     """Median time of filtered candidates, and of the exchanges of 100 texts."""
     by_attribute = SearchFilter(attributes={"organisation": "org-7"})
     by_account = SearchFilter(accounts=(AccountId("acct-000007"),))
-    text_ids = store.window(None, None).prompt[:100]
+    text_ids = store.window().prompt[:100]
     return {
         "candidates_by_attribute_ms": median_ms(
             lambda: store.candidate_texts(TextField.PROMPT, by_attribute, limit=100_000)

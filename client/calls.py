@@ -23,11 +23,13 @@ from coterie.domain import (
     FindingId,
     FindingKind,
     InvalidError,
+    ParameterSet,
     Review,
     ReviewState,
     Run,
     SearchFilter,
     SearchResult,
+    Slice,
     Stats,
     TextField,
     UnavailableError,
@@ -49,6 +51,9 @@ Detail = tuple[Finding, list[Review], list[Exchange]]
 
 EVERYTHING = SearchFilter()
 """The filter that lets every exchange pass."""
+
+WHOLE = Slice()
+"""The slice that leaves nothing out."""
 
 REGISTER_TIMEOUT_S = 900.0
 _MESSAGE_SLACK_BYTES = 64 * 1024
@@ -137,9 +142,18 @@ def search(
     return Call(lambda stubs, timeout_s: stubs.search.Search(request, timeout=timeout_s), wire.search_result_from_wire)
 
 
-def start_run(since_us: int | None, until_us: int | None) -> Call[Run]:
-    """Starts a run; sent again it would meet its own first try as a conflict."""
-    request = run_service_pb2.StartRunRequest(since_us=since_us, until_us=until_us)
+def start_run(since_us: int | None, until_us: int | None, part: Slice, sets: Iterable[ParameterSet]) -> Call[Run]:
+    """Starts a run; sent again it would meet its own first try as a conflict.
+
+    Raises:
+        InvalidError: a number beyond the field's width, or a name that is not Unicode text.
+    """
+    try:
+        request = run_service_pb2.StartRunRequest(
+            since_us=since_us, until_us=until_us, slice=wire.slice_to_wire(part), sets=wire.sets_to_wire(sets)
+        )
+    except ValueError as error:
+        raise InvalidError("a number is beyond 32 bits, or a name is not Unicode text", field="slice") from error
     return Call(lambda stubs, timeout_s: stubs.run.StartRun(request, timeout=timeout_s), _run, repeatable=False)
 
 

@@ -24,10 +24,12 @@ from coterie.domain import (
     Exchange,
     Finding,
     FindingKind,
+    ParameterSet,
     ReviewState,
     Run,
     SearchFilter,
     SearchResult,
+    Slice,
     Stats,
     TextField,
 )
@@ -164,16 +166,32 @@ class Client:
             )
         )
 
-    def start_run(self, *, since_us: int | None = None, until_us: int | None = None) -> Run:
-        """Start a run on [since, until); by default the 14 days up to the newest exchange. Answers at once."""
-        return self._call(calls.start_run(since_us, until_us))
+    def start_run(
+        self,
+        *,
+        since_us: int | None = None,
+        until_us: int | None = None,
+        slice: Slice = calls.WHOLE,
+        sets: Sequence[ParameterSet] = (),
+    ) -> Run:
+        """Start a run on [since, until); by default the 14 days up to the newest exchange. Answers at once.
+
+        Args:
+            slice: what of the window to look at. What is found on a slice is listed by the run's id only; findings and
+                accounts asked for without a run stay those of the newest whole run.
+            sets: parameter sets to try on the same graph; findings come from the first, see `Run.sets`.
+
+        Raises:
+            InvalidError: also, a filter or a parameter out of its limits.
+        """
+        return self._call(calls.start_run(since_us, until_us, slice, sets))
 
     def get_run(self, run_id: str = "") -> Run:
         """One run; empty means the newest."""
         return self._call(calls.get_run(run_id))
 
     def list_runs(self, *, limit: int = LIMITS.page_size_default) -> list[Run]:
-        """Runs, newest first."""
+        """Runs, newest first; of a slice's accounts the first `LIMITS.run_accounts_listed_max` are listed."""
         return self._list(calls.list_runs(limit)).items
 
     def watch_run(self, run_id: str = "") -> Iterator[Run]:
@@ -196,7 +214,7 @@ class Client:
         """The run's id ("" when there is none yet) and its findings, most severe first.
 
         Args:
-            run_id: empty means the newest run that is done.
+            run_id: empty means the newest whole run that is done.
             kind, review, account_id: only such findings.
             limit: findings at most.
         """

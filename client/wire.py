@@ -36,6 +36,7 @@ from coterie.domain import (
     Lineage,
     NotFoundError,
     OverloadedError,
+    ParameterSet,
     Rejection,
     Review,
     ReviewState,
@@ -46,6 +47,7 @@ from coterie.domain import (
     SearchResult,
     Sequence,
     Severity,
+    Slice,
     Standing,
     Stats,
     TextField,
@@ -240,6 +242,8 @@ def run_to_wire(run: Run) -> run_service_pb2.Run:
         error=run.error,
         measures=run.measures,
         parameters=run.parameters,
+        slice=slice_to_wire(run.slice),
+        sets=sets_to_wire(run.sets),
     )
 
 
@@ -247,7 +251,7 @@ def run_from_wire(message: run_service_pb2.Run) -> Run:
     """A run as it was sent.
 
     Raises:
-        InvalidError: in a state this version does not know.
+        InvalidError: in a state, or on a field, this version does not know.
     """
     return Run(
         run_id=RunId(message.run_id),
@@ -263,7 +267,48 @@ def run_from_wire(message: run_service_pb2.Run) -> Run:
         error=message.error,
         measures=dict(message.measures),
         parameters=dict(message.parameters),
+        slice=slice_from_wire(message.slice),
+        sets=sets_from_wire(message.sets),
     )
+
+
+def slice_to_wire(part: Slice) -> run_service_pb2.Slice:
+    """What of its window a run looks at."""
+    return run_service_pb2.Slice(
+        field=TEXT_FIELDS[part.field],
+        models=part.models,
+        account_ids=part.accounts,
+        attributes=part.attributes,
+        accounts_unlisted=part.accounts_unlisted,
+    )
+
+
+def slice_from_wire(message: run_service_pb2.Slice) -> Slice:
+    """What of its window a run looks at; an empty message is the whole.
+
+    Raises:
+        InvalidError: a field this version does not know.
+    """
+    return Slice(
+        models=tuple(message.models),
+        accounts=tuple(AccountId(account) for account in message.account_ids),
+        attributes=dict(message.attributes),
+        accounts_unlisted=message.accounts_unlisted,
+        field=text_field_from_wire(message.field),
+    )
+
+
+def sets_to_wire(sets: Iterable[ParameterSet]) -> list[run_service_pb2.ParameterSet]:
+    """Parameter sets of a run."""
+    return [
+        run_service_pb2.ParameterSet(min_samples=item.min_samples, min_cluster_size=item.min_cluster_size)
+        for item in sets
+    ]
+
+
+def sets_from_wire(messages: Iterable[run_service_pb2.ParameterSet]) -> tuple[ParameterSet, ...]:
+    """Parameter sets of a run, unchecked."""
+    return tuple(ParameterSet(message.min_samples, message.min_cluster_size) for message in messages)
 
 
 # Findings

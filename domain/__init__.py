@@ -51,11 +51,12 @@ from coterie.domain.queries import (
     Stats,
     TextField,
 )
-from coterie.domain.runs import Run, RunState
+from coterie.domain.runs import ERASED, ParameterSet, Run, RunState, Slice
 from coterie.domain.text import normalise, text_digest
 from coterie.domain.window import BenchmarkView, View, Window, WindowRows
 
 __all__ = [
+    "ERASED",
     "LIMITS",
     "RESERVED_ATTRIBUTES",
     "AccountId",
@@ -86,6 +87,7 @@ __all__ = [
     "NeighbourGraph",
     "NotFoundError",
     "OverloadedError",
+    "ParameterSet",
     "Rejection",
     "Review",
     "ReviewState",
@@ -96,6 +98,7 @@ __all__ = [
     "SearchResult",
     "Sequence",
     "Severity",
+    "Slice",
     "Standing",
     "Stats",
     "TextField",

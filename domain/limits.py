@@ -22,6 +22,11 @@ class Limits:
     search_k_default: int = 10
     search_k_max: int = 1_000
     filter_values_max: int = 1_000
+    run_accounts_max: int = 10_000
+    run_accounts_listed_max: int = 20
+    parameter_sets_max: int = 8
+    min_samples_max: int = 100
+    min_cluster_size_max: int = 10_000
     vector_dim_max: int = 4_096
     benchmark_items_max: int = 100_000
     match_texts_max: int = 256

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from coterie.domain.findings import Finding
 from coterie.domain.graph import NeighbourGraph
 from coterie.domain.ids import AccountId, ExchangeId, TextId
+from coterie.domain.runs import Slice
 
 
 @dataclass(frozen=True, slots=True)
@@ -20,7 +21,7 @@ class WindowRows:
         account: int32[n], index into `account_ids`.
         account_ids: the accounts of the window, sorted.
         time_us: int64[n], microseconds since the epoch.
-        prompt: int64[n], text id of the prompt.
+        prompt: int64[n], text id of the prompt; of the response, where a run clusters responses.
         response: int64[n], text id of the response, -1 where there is none.
         system: int64[n], text id of the system prompt, -1 where there is none.
         conversation: int32[n], conversations numbered from 0, -1 where unknown.
@@ -95,7 +96,8 @@ class Window:
         text_ids: int64[m], the distinct prompts, in the row order of the `raw` view.
         texts: their m contents.
         views: by name; `raw` is always there.
-        earlier: findings of the last finished run, for identity.
+        earlier: findings of the last finished run of the same slice, for identity.
+        slice: what the rows were picked by; where it names responses, `texts` are responses.
     """
 
     rows: WindowRows
@@ -104,6 +106,7 @@ class Window:
     views: Mapping[str, View]
     benchmarks: tuple[BenchmarkView, ...] = ()
     earlier: tuple[Finding, ...] = ()
+    slice: Slice = Slice()
 
     @property
     def raw(self) -> View:

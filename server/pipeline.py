@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from coterie.detection import Parameters, detect
-from coterie.domain import Finding, InvalidError, Run, Standing, format_time
+from coterie.domain import Finding, InvalidError, Run, SearchFilter, Standing, format_time
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
@@ -34,7 +34,7 @@ class Pipeline:
         stages.measures["texts_embedded"] = self._embedding.embed_pending(stages.progress, stages.cancelled)
         stages.enter("window")
         since_us, until_us = self._bounds(run)
-        rows = self._store.window(since_us, until_us)
+        rows = self._store.window(SearchFilter(since_us=since_us, until_us=until_us))
         if not rows.size:
             raise InvalidError(
                 f"no exchange between {format_time(since_us)} and {format_time(until_us)}: choose another window"

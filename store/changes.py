@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import (
+    ERASED,
     AccountId,
     Benchmark,
     BenchmarkItem,
@@ -23,7 +24,6 @@ from coterie.domain import (
     Rejection,
     Review,
     Run,
-    RunState,
     Standing,
     normalise,
     text_digest,
@@ -37,9 +37,10 @@ from coterie.store.queries import (
     finding,
     marks,
     model,
+    newest_done_run,
     run,
 )
-from coterie.store.records import finding_from, standing_from, to_json, to_record
+from coterie.store.records import finding_from, run_from, standing_from, to_json, to_record
 
 VIEW_VECTORS_MAX = 4_000_000
 """Cached vectors of derived texts; the oldest go first."""
@@ -403,22 +404,21 @@ def update_run(transaction: Transaction, value: Run) -> None:
 def finish_run(
     transaction: Transaction, value: Run, findings: Sequence[Finding], standings: Sequence[Standing]
 ) -> None:
-    """Record everything a run found, and an event for each finding."""
+    """Record everything a run found; a whole run's findings are announced, and its standings replace those before."""
     if len({item.finding_id for item in findings}) != len(findings):
         raise InvalidError("two findings of a run have one id", field="finding_id", reason="duplicate")
     update_run(transaction, value)
     for item in findings:
         _insert_finding(transaction.connection, replace(item, run_id=value.run_id))
+    if not value.slice.is_whole:
+        return
+    for item in findings:
         _insert_event(transaction, value.run_id, item.finding_id)
     transaction.connection.executemany(
         "INSERT INTO standing (run_id, account_id, record) VALUES (?, ?, ?)",
         ((value.run_id, item.account_id, to_record(item)) for item in standings),
     )
-    transaction.connection.execute(
-        "DELETE FROM standing WHERE run_id <> (SELECT run_id FROM run WHERE state = ?"
-        " ORDER BY created_us DESC, run_id DESC LIMIT 1)",
-        (RunState.DONE.value,),
-    )
+    transaction.connection.execute("DELETE FROM standing WHERE run_id <> ?", (newest_done_run(transaction.connection),))
 
 
 def add_review(transaction: Transaction, review: Review) -> Finding:
@@ -520,9 +520,6 @@ def audit(transaction: Transaction, action: str, subject: str, actor: str, time_
 
 # --- erasure --------------------------------------------------------------------------------------------------
 
-ERASED = "(erased)"
-"""What stands for an erased account's name in the sentences of findings, standings and reviews."""
-
 
 def erase_account(transaction: Transaction, account_id: AccountId, time_us: int) -> Erasure:
     """Remove an account, its exchanges, and every text, vector and attribute that only it used."""
@@ -539,6 +536,7 @@ def erase_account(transaction: Transaction, account_id: AccountId, time_us: int)
     connection.execute("DELETE FROM view_vector")
     changed = _erase_from_findings(connection, account_id, {row[0] for row in rows}, removed)
     _erase_from_standings(connection, account_id)
+    _erase_from_slices(connection, account_id)
     return Erasure(account_id=account_id, exchanges=len(rows), texts=len(removed), findings_changed=changed)
 
 
@@ -656,11 +654,18 @@ def _erase_from_reviews(connection: sqlite3.Connection, account_id: AccountId, f
     )
 
 
+def _erase_from_slices(connection: sqlite3.Connection, account_id: AccountId) -> None:
+    named = connection.execute("SELECT record FROM run WHERE instr(record, ?) > 0", (_in_json(account_id),)).fetchall()
+    for (record,) in named:
+        value = run_from(record)
+        rest = replace(value, slice=value.slice.without(account_id))
+        connection.execute("UPDATE run SET record = ? WHERE run_id = ?", (to_record(rest), value.run_id))
+
+
 def _erase_from_standings(connection: sqlite3.Connection, account_id: AccountId) -> None:
     connection.execute("DELETE FROM standing WHERE account_id = ?", (account_id,))
     named = connection.execute(
-        "SELECT run_id, account_id, record FROM standing WHERE instr(record, ?) > 0",
-        (json.dumps(account_id, ensure_ascii=False)[1:-1],),
+        "SELECT run_id, account_id, record FROM standing WHERE instr(record, ?) > 0", (_in_json(account_id),)
     ).fetchall()
     for run_id, other, record in named:
         standing = standing_from(record)
@@ -672,6 +677,11 @@ def _erase_from_standings(connection: sqlite3.Connection, account_id: AccountId)
         connection.execute(
             "UPDATE standing SET record = ? WHERE run_id = ? AND account_id = ?", (to_record(rest), run_id, other)
         )
+
+
+def _in_json(account_id: AccountId) -> str:
+    """An account's name as it stands inside a record."""
+    return json.dumps(account_id, ensure_ascii=False)[1:-1]
 
 
 def _scrubbed(text: str, account_id: str) -> str:

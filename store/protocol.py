@@ -20,13 +20,18 @@ from coterie.domain import (
     IngestResult,
     Review,
     Run,
+    RunId,
     SearchFilter,
+    Slice,
     Standing,
     Stats,
     TextField,
     TextId,
     WindowRows,
 )
+
+EVERYTHING = SearchFilter()
+"""The filter that lets every exchange pass."""
 
 
 class Store(Protocol):
@@ -181,8 +186,12 @@ class Store(Protocol):
         """The distinct texts, int64[n] rising, of the exchanges that pass; None where there are more than `limit`."""
         ...
 
-    def window(self, since_us: int | None, until_us: int | None) -> WindowRows:
-        """The exchanges in [since, until) as columns; None is open. Conversations are numbered per account."""
+    def window(self, filter: SearchFilter = EVERYTHING, field: TextField = TextField.PROMPT) -> WindowRows:
+        """The exchanges that pass as columns, none where none does. Conversations are numbered per account.
+
+        With the responses as `field`, exchanges without one drop out, and `prompt` holds the others' responses: all
+        that follows sees those as the texts.
+        """
         ...
 
     def time_range(self) -> tuple[int, int] | None:
@@ -190,7 +199,7 @@ class Store(Protocol):
         ...
 
     def stats(self) -> Stats:
-        """What the store holds; `findings` are those of the newest finished run."""
+        """What the store holds; `findings` are those of the newest finished whole run."""
         ...
 
     # --- runs and findings
@@ -213,7 +222,7 @@ class Store(Protocol):
         ...
 
     def run(self, run_id: str) -> Run:
-        """A run, the newest where the id is empty.
+        """A run, the newest of any slice where the id is empty.
 
         Raises:
             NotFoundError: there is no such run.
@@ -227,7 +236,8 @@ class Store(Protocol):
     def finish_run(self, run: Run, findings: Sequence[Finding], standings: Sequence[Standing]) -> None:
         """Record the end of a run (`state` DONE), its findings, standings and outbox events in one transaction.
 
-        Standings are kept of the newest finished run only.
+        Standings are kept of the newest finished whole run only. A run on a slice leaves them as they are, and its
+        findings are not announced in the outbox: whoever asked for it reads them by its id.
 
         Raises:
             NotFoundError: the run was not created.
@@ -236,8 +246,14 @@ class Store(Protocol):
         """
         ...
 
+    def last_done(self, part: Slice) -> RunId:
+        """The newest finished run of an equal slice, "" when there is none: what a run of it is compared with."""
+        ...
+
     def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
-        """A run's findings, or those of the newest finished run, whose id ("" when there is none) comes with them.
+        """A run's findings; without an id the standing picture: those of the newest finished whole run, and its id.
+
+        That id is "" when no whole run is done, whatever was found on slices.
 
         Ordered by severity and confidence, falling, then by id; under their present review.
 
@@ -247,7 +263,7 @@ class Store(Protocol):
         ...
 
     def finding(self, finding_id: FindingId) -> Finding:
-        """A finding as the newest run that has it reports it.
+        """A finding as the newest run that has it reports it; findings of different slices have different ids.
 
         Raises:
             NotFoundError: there is no such finding.
@@ -259,7 +275,7 @@ class Store(Protocol):
         ...
 
     def add_review(self, review: Review) -> Finding:
-        """Record a decision and its outbox event; returns the finding under it.
+        """Record a decision and its outbox event, on a slice's finding too; returns the finding under it.
 
         Raises:
             NotFoundError: there is no such finding.
@@ -267,7 +283,7 @@ class Store(Protocol):
         ...
 
     def standing(self, account_id: AccountId) -> tuple[str, Standing | None]:
-        """The newest finished run's id ("" when there is none) and the account's standing in it."""
+        """The newest finished whole run's id ("" when there is none) and the account's standing in it."""
         ...
 
     def account_exchanges(self, account_id: AccountId) -> int:
@@ -310,10 +326,10 @@ class Store(Protocol):
     def erase_account(self, account_id: AccountId, time_us: int) -> Erasure:
         """Remove an account and all that only it sent, from every table and every run, in one transaction.
 
-        Findings lose the account, its exemplars and its name; one left without an account is deleted. The cache of
-        view vectors is emptied. The bytes are overwritten, and the write-ahead log is emptied, at once or, while
-        a reader still needs it, soon after. The ids of the texts removed stay, with `time_us`, for `erased_since`.
-        Audit rows stay as they are.
+        Findings and the slices of runs lose the account, its exemplars and its name; a finding left without an account
+        is deleted. The cache of view vectors is emptied. The bytes are overwritten, and the write-ahead log is emptied,
+        at once or, while a reader still needs it, soon after. The ids of the texts removed stay, with `time_us`, for
+        `erased_since`. Audit rows stay as they are.
         """
         ...
 

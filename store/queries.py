@@ -22,6 +22,7 @@ from coterie.domain import (
     Run,
     RunState,
     SearchFilter,
+    Slice,
     Standing,
     Stats,
     TextField,
@@ -242,14 +243,14 @@ def time_range(connection: sqlite3.Connection) -> tuple[int, int] | None:
     return None if first is None else (first, last)
 
 
-def window_cursor(connection: sqlite3.Connection, since_us: int | None, until_us: int | None) -> sqlite3.Cursor:
-    """Rows of `window.COLUMNS`, by time, then sequence."""
-    conditions, parameters = _conditions(SearchFilter(since_us=since_us, until_us=until_us))
-    where = f"WHERE {' AND '.join(conditions)}" if conditions else ""
+def window_cursor(connection: sqlite3.Connection, search_filter: SearchFilter, field: TextField) -> sqlite3.Cursor:
+    """Rows of `window.COLUMNS`, by time, then sequence; those without a text in the field are left out."""
+    conditions, parameters = _conditions(search_filter)
+    where = " AND ".join([f"e.{field.value} IS NOT NULL", *conditions])
     return connection.execute(
-        "SELECT exchange_id, account_id, time_us, prompt, coalesce(response, -1), coalesce(system, -1),"
+        f"SELECT exchange_id, account_id, time_us, {field.value}, coalesce(response, -1), coalesce(system, -1),"
         " conversation_id, coalesce(turn, -1), model, input_tokens, output_tokens, cost_usd, attribute_set"
-        f" FROM exchange e {where} ORDER BY time_us, sequence",
+        f" FROM exchange e WHERE {where} ORDER BY time_us, sequence",
         parameters,
     )
 
@@ -334,16 +335,22 @@ def runs(connection: sqlite3.Connection, limit: int, before: tuple[int, str] | N
     return [run_from(record) for (record,) in rows]
 
 
-def newest_done_run(connection: sqlite3.Connection) -> str:
-    """The id of the newest finished run, empty when there is none."""
+WHOLE = Slice()
+
+
+def newest_done_run(connection: sqlite3.Connection, part: Slice = WHOLE) -> str:
+    """The id of the newest finished run of a slice, empty when there is none."""
+    # A record from before there were slices has no key: its run was whole.
     row = connection.execute(
-        "SELECT run_id FROM run WHERE state = ? ORDER BY created_us DESC, run_id DESC LIMIT 1", (RunState.DONE.value,)
+        "SELECT run_id FROM run WHERE state = ? AND coalesce(json_extract(record, '$.slice_key'), '') = ?"
+        " ORDER BY created_us DESC, run_id DESC LIMIT 1",
+        (RunState.DONE.value, part.key),
     ).fetchone()
     return row[0] if row else ""
 
 
 def findings(connection: sqlite3.Connection, run_id: str) -> tuple[str, list[Finding]]:
-    """A run's findings, or the newest finished run's."""
+    """A run's findings, or the newest finished whole run's."""
     chosen = run(connection, run_id).run_id if run_id else newest_done_run(connection)
     rows = connection.execute(f"SELECT f.record, {_REVIEW} FROM finding f WHERE f.run_id = ?", (chosen,)).fetchall()
     return chosen, sorted((finding_from(*row) for row in rows), key=finding_order)
@@ -383,7 +390,7 @@ def reviews(connection: sqlite3.Connection, finding_id: FindingId) -> list[Revie
 
 
 def standing(connection: sqlite3.Connection, account_id: AccountId) -> tuple[str, Standing | None]:
-    """Where an account stands in the newest finished run."""
+    """Where an account stands in the newest finished whole run."""
     run_id = newest_done_run(connection)
     row = connection.execute(
         "SELECT record FROM standing WHERE run_id = ? AND account_id = ?", (run_id, account_id)

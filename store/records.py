@@ -13,11 +13,14 @@ from coterie.domain import (
     FindingFamily,
     FindingKind,
     Lineage,
+    ParameterSet,
     ReviewState,
     Run,
     RunState,
     Severity,
+    Slice,
     Standing,
+    TextField,
 )
 
 # One for all: json.dumps would make another for every exchange.
@@ -26,8 +29,11 @@ _SEVERITY_RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
 def to_record(value: Run | Finding | Standing) -> str:
-    """The JSON of a value, one key per attribute."""
-    return to_json(asdict(value))
+    """The JSON of a value, one key per attribute; a run's also holds its slice's key, to look it up by."""
+    record = asdict(value)
+    if isinstance(value, Run):
+        record["slice_key"] = value.slice.key
+    return to_json(record)
 
 
 def to_json(value: Mapping[str, Any]) -> str:
@@ -36,9 +42,18 @@ def to_json(value: Mapping[str, Any]) -> str:
 
 
 def run_from(record: str) -> Run:
-    """The run of a record."""
+    """The run of a record; one from before there were slices was whole."""
     values = json.loads(record)
-    return Run(**{**values, "state": RunState(values["state"])})
+    values.pop("slice_key", "")
+    part = values.get("slice", {})
+    return Run(
+        **{
+            **values,
+            "state": RunState(values["state"]),
+            "slice": Slice(**{**part, "field": TextField(part["field"])}) if part else Slice(),
+            "sets": tuple(ParameterSet(**item) for item in values.get("sets", ())),
+        }
+    )
 
 
 def standing_from(record: str) -> Standing:

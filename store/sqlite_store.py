@@ -22,8 +22,10 @@ from coterie.domain import (
     NotFoundError,
     Review,
     Run,
+    RunId,
     RunState,
     SearchFilter,
+    Slice,
     Standing,
     Stats,
     TextField,
@@ -35,7 +37,7 @@ from coterie.domain import (
 from coterie.store import changes, queries
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
-from coterie.store.protocol import Store
+from coterie.store.protocol import EVERYTHING, Store
 from coterie.store.window import window_rows
 from coterie.store.writer import Writer
 
@@ -178,9 +180,9 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.candidate_texts(connection, field, filter, limit)
 
-    def window(self, since_us: int | None, until_us: int | None) -> WindowRows:
+    def window(self, filter: SearchFilter = EVERYTHING, field: TextField = TextField.PROMPT) -> WindowRows:
         with self._readers.snapshot() as connection:
-            return window_rows(connection, since_us, until_us)
+            return window_rows(connection, filter, field)
 
     def time_range(self) -> tuple[int, int] | None:
         with self._readers.snapshot() as connection:
@@ -214,6 +216,10 @@ class SqliteStore(Store):
         if run.state is not RunState.DONE:
             raise InvalidError(f"a finished run is done, not {run.state.value}: use update_run", field="state")
         self._writer.run(lambda transaction: changes.finish_run(transaction, run, findings, standings))
+
+    def last_done(self, part: Slice) -> RunId:
+        with self._readers.snapshot() as connection:
+            return RunId(queries.newest_done_run(connection, part))
 
     def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
         with self._readers.snapshot() as connection:

@@ -8,20 +8,20 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.domain import RESERVED_ATTRIBUTES, AccountId, WindowRows
+from coterie.domain import RESERVED_ATTRIBUTES, AccountId, SearchFilter, TextField, WindowRows
 from coterie.store.queries import attribute_sets, window_cursor
 
 _FETCH_ROWS = 50_000
 
 
-def window_rows(connection: sqlite3.Connection, since_us: int | None, until_us: int | None) -> WindowRows:
-    """The exchanges in [since, until) as columns.
+def window_rows(connection: sqlite3.Connection, search_filter: SearchFilter, field: TextField) -> WindowRows:
+    """The exchanges that pass as columns; with the responses as field, those that have one, it in the prompt's place.
 
     A conversation is an account's: the same conversation id under two accounts gives two numbers. A reserved
     attribute with an empty value counts as absent.
     """
     columns = _Columns()
-    cursor = window_cursor(connection, since_us, until_us)
+    cursor = window_cursor(connection, search_filter, field)
     while rows := cursor.fetchmany(_FETCH_ROWS):
         columns.add(list(zip(*rows, strict=True)))
     account, account_ids = columns.accounts.sorted()

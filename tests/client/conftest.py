@@ -118,7 +118,15 @@ class Runs(run_service_pb2_grpc.RunServiceServicer):
         self.script.calls += 1
         if self.script.call_errors:
             abort(context, self.script.call_errors.pop(0))
-        run = Run("run-1", RunState.PENDING, 5, since_us=request.since_us, until_us=request.until_us)  # type: ignore[arg-type]
+        run = Run(
+            "run-1",  # type: ignore[arg-type]
+            RunState.PENDING,
+            5,
+            since_us=request.since_us,
+            until_us=request.until_us,
+            slice=wire.slice_from_wire(request.slice),
+            sets=wire.sets_from_wire(request.sets),
+        )
         return run_service_pb2.StartRunResponse(run=wire.run_to_wire(run))
 
     def WatchRun(self, request: Any, context: Any) -> Iterator[run_service_pb2.WatchRunResponse]:

@@ -10,8 +10,11 @@ from coterie.domain import (
     InvalidError,
     NotFoundError,
     OverloadedError,
+    ParameterSet,
     Run,
     RunState,
+    Slice,
+    TextField,
     UnavailableError,
 )
 
@@ -57,6 +60,16 @@ def test_a_call_refused_for_overload_took_no_effect_and_is_repeated(use, address
     script.call_errors = [OverloadedError("full", retry_after_s=0.0)]
     assert use(address, lambda client: client.start_run(since_us=3, until_us=9)).since_us == 3
     assert script.calls == 2
+
+
+def test_a_run_is_asked_for_with_its_slice_and_its_sets(use, address):
+    part = Slice(("m",), ("a", "b"), {"organisation": "o"}, field=TextField.RESPONSE)
+    sets = (ParameterSet(5, 10), ParameterSet(min_cluster_size=20))
+    run = use(address, lambda client: client.start_run(slice=part, sets=sets))
+    assert (run.slice, run.sets) == (part, sets)
+    assert use(address, lambda client: client.start_run()).slice == Slice()
+    with pytest.raises(InvalidError, match="32 bits"):
+        use(address, lambda client: client.start_run(sets=(ParameterSet(2**40),)))
 
 
 def test_the_servers_delay_is_honoured(use, address, script):

@@ -23,6 +23,7 @@ from coterie.domain import (
     InvalidError,
     Lineage,
     OverloadedError,
+    ParameterSet,
     Rejection,
     Review,
     ReviewState,
@@ -31,6 +32,7 @@ from coterie.domain import (
     SearchFilter,
     SearchResult,
     Severity,
+    Slice,
     Standing,
     Stats,
     TextField,
@@ -73,6 +75,7 @@ FINDING = Finding(
     run_id="r1",  # type: ignore[arg-type]
 )
 RUN = Run("r1", RunState.FAILED, 1, "schedule", 2, 3, 4, 5, "embed", 0.5, "disk full", {"n": 2.0}, {"k": 30.0})  # type: ignore[arg-type]
+SLICE = Slice(("m1",), ("a1", "a2"), {"organisation": "o"}, 7, TextField.RESPONSE)  # type: ignore[arg-type]
 STANDING = Standing("a1", 4, ("f1",), "pool of 3 accounts", 0.0, "too few texts", 2)  # type: ignore[arg-type]
 
 
@@ -95,6 +98,11 @@ def through(message):
         (SearchFilter(("a", "b"), ("m",), 0, 5, {"asn": "7"}), wire.filter_to_wire, wire.filter_from_wire),  # type: ignore[arg-type]
         (SearchResult((Hit(EXCHANGE, 0.5),), 11, 22), wire.search_result_to_wire, wire.search_result_from_wire),
         (RUN, wire.run_to_wire, wire.run_from_wire),
+        (
+            replace(RUN, slice=SLICE, sets=(ParameterSet(5, 10), ParameterSet(0, 20))),
+            wire.run_to_wire,
+            wire.run_from_wire,
+        ),
         (FINDING, wire.finding_to_wire, wire.finding_from_wire),
         (EVIDENCE, wire.evidence_to_wire, wire.evidence_from_wire),
         (
@@ -115,6 +123,12 @@ def through(message):
 )
 def test_values_survive_the_wire(value, to_wire, from_wire):
     assert from_wire(through(to_wire(value))) == value
+
+
+def test_a_run_of_an_older_server_is_whole():
+    message = wire.run_to_wire(RUN)
+    message.ClearField("slice")
+    assert wire.run_from_wire(through(message)).slice.is_whole
 
 
 def test_review_and_erasure_get_their_subject_from_the_request():

@@ -13,6 +13,8 @@ from coterie.domain import (
     OverloadedError,
     RunState,
     SearchFilter,
+    Slice,
+    TextField,
 )
 
 
@@ -56,6 +58,52 @@ def test_only_done_failed_and_cancelled_runs_are_finished() -> None:
 def test_a_filter_is_empty_until_any_field_is_set(narrowed: SearchFilter) -> None:
     assert SearchFilter().empty
     assert not narrowed.empty
+
+
+NARROWED = [
+    Slice(models=("m",)),
+    Slice(models=("m", "n")),
+    Slice(accounts=(AccountId("a"),)),
+    Slice(accounts=(AccountId("m"),)),
+    Slice(attributes={"payment": "p"}),
+    Slice(attributes={"payment": "q"}),
+    Slice(field=TextField.RESPONSE),
+    Slice(models=("m",), field=TextField.RESPONSE),
+]
+
+
+def test_a_slice_is_whole_until_it_leaves_something_out() -> None:
+    assert Slice().is_whole
+    assert Slice().key == ""
+    assert not any(part.is_whole for part in NARROWED)
+
+
+def test_slices_are_equal_when_their_keys_are() -> None:
+    assert len({part.key for part in [Slice(), *NARROWED]}) == len(NARROWED) + 1
+    one = Slice(models=("n", "m", "n"), attributes={"a": "1", "b": "2"})
+    other = Slice(models=("m", "n"), attributes={"b": "2", "a": "1"})
+    assert one == other
+    assert one.key == other.key
+
+
+def test_a_slice_is_a_filter_within_a_window() -> None:
+    part = Slice(models=("m",), accounts=(AccountId("a"),), attributes={"asn": "1"})
+    assert part.within(3, 5) == SearchFilter((AccountId("a"),), ("m",), 3, 5, {"asn": "1"})
+
+
+def test_a_slice_listed_in_part_says_how_many_there_are() -> None:
+    part = Slice(accounts=tuple(AccountId(name) for name in "dbca"))
+    assert part.listed(9) == part
+    assert (part.listed(2).accounts, part.listed(2).accounts_total) == (("a", "b"), 4)
+    assert part.listed(3).listed(1).accounts_total == 4
+    assert not part.listed(0).is_whole
+
+
+def test_a_slice_without_its_only_account_is_not_the_whole() -> None:
+    part = Slice(accounts=(AccountId("a"),)).without(AccountId("a"))
+    assert part.accounts == ("(erased)",)
+    assert not part.is_whole
+    assert part.without(AccountId("b")) == part
 
 
 def test_limits_cannot_be_moved_at_run_time() -> None:

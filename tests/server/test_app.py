@@ -86,7 +86,7 @@ def test_a_server_killed_in_mid_ingest_has_every_acked_exchange_once(
     assert again.stop() == 0
     store = open_store(settings["data_dir"])
     try:
-        counts = Counter(store.window(None, None).exchange_ids)
+        counts = Counter(store.window().exchange_ids)
     finally:
         store.close()
     assert {counts[item.exchange_id] for item in acked} == {1}

@@ -20,7 +20,7 @@ def test_a_benchmark_keeps_its_order_and_shares_texts(store: SqliteStore, exchan
     assert items == ITEMS
     assert text_ids.dtype == np.int64
     assert store.texts(text_ids) == [item.text for item in ITEMS]
-    assert text_ids[1] == text_ids[2] == store.window(None, None).prompt[0]
+    assert text_ids[1] == text_ids[2] == store.window().prompt[0]
     assert store.pending_count() == 2
 
 

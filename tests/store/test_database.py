@@ -145,7 +145,7 @@ def test_a_full_disk_fails_the_caller_and_not_the_next(
     connection.execute("PRAGMA max_page_count = 1000000")
     assert store.exchanges(["e1", "e2", "e3"]) == [exchange(1)]
     assert store.append([exchange(2)]).stored == 1
-    assert store.window(None, None).exchange_ids == ("e1", "e2")
+    assert store.window().exchange_ids == ("e1", "e2")
 
 
 def test_a_closed_store_says_so(data_dir: Path, exchange: Make) -> None:

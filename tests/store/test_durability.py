@@ -45,7 +45,7 @@ def test_every_acked_exchange_survives_sigkill_once(data_dir: Path) -> None:
         acked += lines[:-1]
         assert child.wait() == -9
     with open_store(data_dir) as store:
-        rows = store.window(None, None)
+        rows = store.window()
         assert len(set(rows.exchange_ids)) == rows.size
         assert set(acked) <= set(rows.exchange_ids)
         assert len(acked) >= KILLS * ACKS_BEFORE_KILL

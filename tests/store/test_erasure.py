@@ -21,6 +21,7 @@ from coterie.domain import (
     Run,
     RunState,
     SearchFilter,
+    Slice,
     Standing,
     TextField,
     text_digest,
@@ -57,7 +58,7 @@ def test_texts_that_only_it_sent_go_and_shared_ones_stay(store: SqliteStore, exc
     embed(store)
     own = store.exchange_text("e1", TextField.PROMPT)
     answer = store.exchange_text("e1", TextField.RESPONSE)
-    system = store.window(None, None).system[0]
+    system = store.window().system[0]
     assert store.erase_account("a", 1) == Erasure("a", exchanges=3, texts=2, findings_changed=0)
     assert [item.exchange_id for item in store.exchanges([f"e{n}" for n in range(6)])] == ["e4", "e5"]
     assert store.exchange("e4") == exchange(4, account_id="b", prompt="shared", response="shared answer", system="own")
@@ -81,12 +82,12 @@ def test_what_comes_back_after_an_erasure_is_new(store: SqliteStore, exchange: M
     """Ids are never given twice, so an index that replays late cannot remove the wrong text."""
     store.append([exchange(1, response="answer")])
     embed(store)
-    old = set(store.window(None, None).prompt.tolist())
+    old = set(store.window().prompt.tolist())
     vectors = store.vectors_since(TextField.PROMPT, 0, 10)[0]
     store.erase_account("a", 1)
     result = store.append([exchange(1, response="answer")])
     assert (result.stored, result.last_sequence) == (1, 2)
-    assert not old & set(store.window(None, None).prompt.tolist())
+    assert not old & set(store.window().prompt.tolist())
     assert store.pending_count() == 2
     embed(store)
     assert store.vectors_since(TextField.PROMPT, int(vectors[-1]), 10)[0].size == 1
@@ -165,6 +166,24 @@ def test_findings_of_every_run_are_rewritten(
     remaining = store.standing("ab")[1]
     assert remaining is not None
     assert (remaining.nearest_candidate, remaining.reason) == ("(erased) pool with (erased) and a-b", "beside (erased)")
+
+
+def test_the_slices_of_runs_lose_its_name_and_stay_slices(
+    store: SqliteStore, exchange: Make, run: Callable[..., Run], data_dir: Path
+) -> None:
+    store.append([exchange(1, account_id=CANARY), exchange(2, account_id="b")])
+    finish(store, run("alone", 1, slice=Slice(accounts=(CANARY,))), [], [])
+    finish(store, run("among", 2, slice=Slice(models=("m",), accounts=("b", CANARY))), [], [])
+    finish(store, run("without", 3, slice=Slice(accounts=("b",))), [], [])
+    store.erase_account(CANARY, 5)
+    assert [store.run(name).slice.accounts for name in ("alone", "among", "without")] == [
+        ("(erased)",),
+        ("(erased)", "b"),
+        ("b",),
+    ]
+    assert store.findings() == ("", [])
+    assert store.last_done(Slice(accounts=("b",))) == "without"
+    assert found_in(data_dir, CANARY) == []
 
 
 def test_an_exemplar_goes_from_a_finding_that_does_not_name_the_account(

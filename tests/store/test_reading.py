@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from coterie.domain import RESERVED_ATTRIBUTES, Exchange, NotFoundError, SearchFilter, TextField
+from coterie.domain import LIMITS, RESERVED_ATTRIBUTES, Exchange, NotFoundError, SearchFilter, TextField
 from coterie.store import SqliteStore, open_store, window
 
 Make = Callable[..., Exchange]
@@ -133,6 +133,27 @@ def coded(values: list[str]) -> tuple[list[int], tuple[str, ...]]:
     return [names.index(value) if value else -1 for value in values], tuple(names)
 
 
+@pytest.mark.parametrize("field", TextField)
+@pytest.mark.parametrize("search", FILTERS, ids=range(len(FILTERS)))
+def test_a_window_holds_what_passes_and_has_a_text_in_the_field(
+    filled: SqliteStore, search: SearchFilter, field: TextField
+) -> None:
+    rows = [item for item in TRAFFIC if passes(item, search) and getattr(item, field.value)]
+    found = filled.window(search, field)
+    expected = sorted(rows, key=lambda item: item.time_us)
+    assert found.exchange_ids == tuple(item.exchange_id for item in expected)
+    assert found.account_ids == tuple(sorted({item.account_id for item in rows}))
+    assert filled.texts(found.prompt) == [getattr(item, field.value) for item in expected]
+
+
+def test_a_window_of_ten_thousand_accounts_reads_them_all(filled: SqliteStore) -> None:
+    crowd = tuple(f"nobody-{number}" for number in range(LIMITS.run_accounts_max - 2))
+    wanted = SearchFilter(accounts=("a1", *crowd, "a3"), models=tuple(f"m{number}" for number in range(1_000)))
+    found = filled.window(wanted)
+    assert set(found.exchange_ids) == {item.exchange_id for item in TRAFFIC if passes(item, wanted)}
+    assert found.account_ids == ("a1", "a3")
+
+
 def number(value: float | None) -> float:
     return float("nan") if value is None else float(value)
 
@@ -148,7 +169,7 @@ def test_window_columns(
     monkeypatch.setattr(window, "_FETCH_ROWS", block)
     search = SearchFilter(since_us=since_us, until_us=until_us)
     rows = sorted((item for item in TRAFFIC if passes(item, search)), key=lambda item: item.time_us)
-    found = filled.window(since_us, until_us)
+    found = filled.window(search)
     assert found.size == len(rows)
     assert found.exchange_ids == tuple(item.exchange_id for item in rows)
     codes, names = coded([item.account_id for item in rows])
@@ -170,7 +191,7 @@ def test_window_columns(
 
 
 def test_window_conversations_are_numbered_per_account(filled: SqliteStore) -> None:
-    found = filled.window(None, None)
+    found = filled.window()
     seen: dict[tuple[str, str], int] = {}
     for row, exchange in enumerate(filled.exchanges(found.exchange_ids)):
         key = (exchange.account_id, exchange.conversation_id)
@@ -180,7 +201,7 @@ def test_window_conversations_are_numbered_per_account(filled: SqliteStore) -> N
 
 
 def test_window_dtypes(filled: SqliteStore) -> None:
-    for found in (filled.window(None, None), filled.window(1, 2)):
+    for found in (filled.window(), filled.window(SearchFilter(since_us=1, until_us=2))):
         for name in ("account", "conversation", "turn", "model"):
             assert getattr(found, name).dtype == np.int32, name
         for name in ("time_us", "prompt", "response", "system"):
@@ -218,5 +239,5 @@ def test_counts(filled: SqliteStore) -> None:
 
 def test_an_empty_store_has_no_range(store: SqliteStore) -> None:
     assert store.time_range() is None
-    assert store.window(None, None).size == 0
+    assert store.window().size == 0
     assert store.stats().exchanges == store.stats().first_seen_us == 0

@@ -1,6 +1,7 @@
 """Runs, findings, reviews, standings and the outbox."""
 
 import dataclasses
+import json
 from collections.abc import Callable
 
 import pytest
@@ -12,14 +13,17 @@ from coterie.domain import (
     InvalidError,
     Lineage,
     NotFoundError,
+    ParameterSet,
     Review,
     ReviewState,
     Run,
     RunState,
     Severity,
+    Slice,
     Standing,
+    TextField,
 )
-from coterie.store import SqliteStore, changes
+from coterie.store import SqliteStore, changes, records
 
 MakeRun = Callable[..., Run]
 MakeFinding = Callable[..., Finding]
@@ -42,6 +46,70 @@ def test_a_run_is_created_updated_and_read(store: SqliteStore, run: MakeRun) -> 
     with pytest.raises(ConflictError, match="there is a run r1 already"):
         store.create_run(first)
     assert store.run("r1") == running
+
+
+SLICES = [
+    Slice(models=("m1",)),
+    Slice(accounts=("a1", "a2")),
+    Slice(attributes={"organisation": "o1"}),
+    Slice(field=TextField.RESPONSE),
+]
+
+
+@pytest.mark.parametrize("part", [Slice(), *SLICES])
+def test_a_run_keeps_its_slice_and_its_parameter_sets(store: SqliteStore, run: MakeRun, part: Slice) -> None:
+    made = run("r1", slice=part, sets=(ParameterSet(5, 10), ParameterSet(7)))
+    store.create_run(made)
+    assert store.run("r1") == made
+    done = finish(store, run("r2", slice=part), [])
+    assert store.runs(limit=1) == [done]
+
+
+@pytest.mark.parametrize("part", SLICES)
+def test_a_run_on_a_slice_leaves_the_standing_picture_alone(
+    store: SqliteStore, run: MakeRun, finding: MakeFinding, part: Slice
+) -> None:
+    finish(store, run("on a slice", 1, slice=part), [finding("s")], [Standing("a", 7)])
+    assert store.findings() == ("", [])
+    assert store.standing("a") == ("", None)
+    assert store.last_event() == store.stats().findings == 0
+    finish(store, run("whole", 2), [finding("f")], [Standing("a", 1, ("f",))])
+    standing, told = store.standing("a"), store.last_event()
+    finish(store, run("later", 3, slice=part), [finding("s"), finding("t")], [Standing("a", 9), Standing("b", 9)])
+    assert store.findings()[0] == "whole"
+    assert store.standing("a") == standing == ("whole", Standing("a", 1, ("f",)))
+    assert store.standing("b") == ("whole", None)
+    assert (store.last_event(), store.stats().findings) == (told, 1)
+    assert [item.finding_id for item in store.findings("later")[1]] == ["s", "t"]
+    assert store.finding("s").run_id == "later"
+    assert store.run("").run_id == "later"
+
+
+def test_a_run_is_compared_with_the_newest_of_an_equal_slice(store: SqliteStore, run: MakeRun) -> None:
+    for created_us, part in enumerate([*SLICES, Slice(), *SLICES, Slice()]):
+        finish(store, run(f"r{created_us}", created_us, slice=part), [])
+    store.create_run(run("unfinished", 99))
+    assert [store.last_done(part) for part in [*SLICES, Slice()]] == ["r5", "r6", "r7", "r8", "r9"]
+    assert store.last_done(Slice(accounts=("a2", "a1", "a2"))) == "r6"
+    assert store.last_done(Slice(models=("m1",), field=TextField.RESPONSE)) == ""
+
+
+def test_a_run_recorded_before_there_were_slices_was_whole(
+    store: SqliteStore, run: MakeRun, finding: MakeFinding
+) -> None:
+    done = finish(store, run("r1"), [finding("f")])
+    old = json.loads(records.to_record(done))
+    for name in ("slice", "slice_key", "sets"):
+        del old[name]
+    store._writer.run(lambda made: made.connection.execute("UPDATE run SET record = ?", (json.dumps(old),)))
+    assert store.run("r1") == done
+    assert store.last_done(Slice()) == store.findings()[0] == "r1"
+
+
+def test_a_review_of_a_slices_finding_is_announced(store: SqliteStore, run: MakeRun, finding: MakeFinding) -> None:
+    finish(store, run("r1", slice=SLICES[0]), [finding("s")])
+    store.add_review(Review("s", ReviewState.ESCALATED, "look at this", "ann", 10))
+    assert [(item.finding_id, item.review.value) for _, item in store.events(0, 10)] == [("s", "escalated")]
 
 
 def test_unknown_runs_are_not_found(store: SqliteStore, run: MakeRun) -> None:

@@ -63,7 +63,7 @@ class GetStatsResponse(_message.Message):
     runs: _builtins.int
     """Runs made."""
     findings: _builtins.int
-    """Findings of the newest run that is done."""
+    """Findings of the newest whole run that is done."""
     benchmarks: _builtins.int
     """Benchmarks registered."""
     last_sequence: _builtins.int

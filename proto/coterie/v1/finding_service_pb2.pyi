@@ -410,7 +410,7 @@ class ListFindingsRequest(_message.Message):
     ACCOUNT_ID_FIELD_NUMBER: _builtins.int
     PAGE_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
-    """The run; empty means the newest that is done."""
+    """The run; empty means the newest whole run that is done."""
     kind: Global___FindingKind.ValueType
     """Only this kind; unspecified means any."""
     review: Global___ReviewState.ValueType
@@ -696,7 +696,7 @@ Global___GetAccountRequest: _TypeAlias = GetAccountRequest  # noqa: Y015
 
 @_typing.final
 class GetAccountResponse(_message.Message):
-    """Where an account stands in the newest run that is done."""
+    """Where an account stands in the newest whole run that is done."""
 
     DESCRIPTOR: _descriptor.Descriptor
 

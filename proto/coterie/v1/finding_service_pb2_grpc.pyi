@@ -38,7 +38,9 @@ class FindingServiceStub:
     GetFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetFindingRequest, _finding_service_pb2.GetFindingResponse]
     """One finding as the newest run that holds it reports it."""
     WatchFindings: _grpc.UnaryStreamMultiCallable[_finding_service_pb2.WatchFindingsRequest, _finding_service_pb2.WatchFindingsResponse]
-    """Findings as runs finish and reviews are made, at least once each; never ends by itself."""
+    """Findings as whole runs finish and as reviews are made, at least once each; never ends by itself. What a run on a
+    slice finds is told only once it is reviewed.
+    """
     ReviewFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ReviewFindingRequest, _finding_service_pb2.ReviewFindingResponse]
     """Records a person's decision."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]
@@ -54,7 +56,9 @@ class FindingServiceAsyncStub(FindingServiceStub):
     GetFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetFindingRequest, _finding_service_pb2.GetFindingResponse]  # type: ignore[assignment]
     """One finding as the newest run that holds it reports it."""
     WatchFindings: _aio.UnaryStreamMultiCallable[_finding_service_pb2.WatchFindingsRequest, _finding_service_pb2.WatchFindingsResponse]  # type: ignore[assignment]
-    """Findings as runs finish and reviews are made, at least once each; never ends by itself."""
+    """Findings as whole runs finish and as reviews are made, at least once each; never ends by itself. What a run on a
+    slice finds is told only once it is reviewed.
+    """
     ReviewFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ReviewFindingRequest, _finding_service_pb2.ReviewFindingResponse]  # type: ignore[assignment]
     """Records a person's decision."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]  # type: ignore[assignment]
@@ -85,7 +89,9 @@ class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _finding_service_pb2.WatchFindingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_finding_service_pb2.WatchFindingsResponse], _abc.AsyncIterator[_finding_service_pb2.WatchFindingsResponse]]:
-        """Findings as runs finish and reviews are made, at least once each; never ends by itself."""
+        """Findings as whole runs finish and as reviews are made, at least once each; never ends by itself. What a run on a
+        slice finds is told only once it is reviewed.
+        """
 
     @_abc_1.abstractmethod
     def ReviewFinding(

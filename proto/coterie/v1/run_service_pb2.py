@@ -25,45 +25,53 @@ _sym_db = _symbol_database.Default()
 from coterie.v1 import types_pb2 as coterie_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63oterie/v1/run_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\xa6\x03\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.coterie.v1.RunState\x12\x12\n\ncreated_us\x18\x03 \x01(\x03\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\x12\x13\n\x0b\x66inished_us\x18\x05 \x01(\x03\x12\x10\n\x08since_us\x18\x06 \x01(\x03\x12\x10\n\x08until_us\x18\x07 \x01(\x03\x12\x0f\n\x07trigger\x18\x08 \x01(\t\x12\r\n\x05stage\x18\t \x01(\t\x12\x10\n\x08progress\x18\n \x01(\x01\x12\r\n\x05\x65rror\x18\x0b \x01(\t\x12/\n\x08measures\x18\x0c \x03(\x0b\x32\x1d.coterie.v1.Run.MeasuresEntry\x12\x33\n\nparameters\x18\r \x03(\x0b\x32\x1f.coterie.v1.Run.ParametersEntry\x1a/\n\rMeasuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"Y\n\x0fStartRunRequest\x12\x15\n\x08since_us\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08until_us\x18\x02 \x01(\x03H\x01\x88\x01\x01\x42\x0b\n\t_since_usB\x0b\n\t_until_us\"0\n\x10StartRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\".\n\x0eGetRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run\"8\n\x0fListRunsRequest\x12%\n\x04page\x18\x01 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"Y\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.coterie.v1.Run\x12&\n\x04page\x18\x02 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x10WatchRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"1\n\x11\x43\x61ncelRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run*\x96\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x12\n\x0eRUN_STATE_DONE\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05\x32\xee\x02\n\nRunService\x12\x45\n\x08StartRun\x12\x1b.coterie.v1.StartRunRequest\x1a\x1c.coterie.v1.StartRunResponse\x12?\n\x06GetRun\x12\x19.coterie.v1.GetRunRequest\x1a\x1a.coterie.v1.GetRunResponse\x12\x45\n\x08ListRuns\x12\x1b.coterie.v1.ListRunsRequest\x1a\x1c.coterie.v1.ListRunsResponse\x12G\n\x08WatchRun\x12\x1b.coterie.v1.WatchRunRequest\x1a\x1c.coterie.v1.WatchRunResponse0\x01\x12H\n\tCancelRun\x12\x1c.coterie.v1.CancelRunRequest\x1a\x1d.coterie.v1.CancelRunResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1c\x63oterie/v1/run_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\xd7\x01\n\x05Slice\x12$\n\x05\x66ield\x18\x01 \x01(\x0e\x32\x15.coterie.v1.TextField\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x03 \x03(\t\x12\x35\n\nattributes\x18\x04 \x03(\x0b\x32!.coterie.v1.Slice.AttributesEntry\x12\x19\n\x11\x61\x63\x63ounts_unlisted\x18\x05 \x01(\x05\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\"=\n\x0cParameterSet\x12\x13\n\x0bmin_samples\x18\x01 \x01(\x05\x12\x18\n\x10min_cluster_size\x18\x02 \x01(\x05\"\xf0\x03\n\x03Run\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12#\n\x05state\x18\x02 \x01(\x0e\x32\x14.coterie.v1.RunState\x12\x12\n\ncreated_us\x18\x03 \x01(\x03\x12\x12\n\nstarted_us\x18\x04 \x01(\x03\x12\x13\n\x0b\x66inished_us\x18\x05 \x01(\x03\x12\x10\n\x08since_us\x18\x06 \x01(\x03\x12\x10\n\x08until_us\x18\x07 \x01(\x03\x12\x0f\n\x07trigger\x18\x08 \x01(\t\x12\r\n\x05stage\x18\t \x01(\t\x12\x10\n\x08progress\x18\n \x01(\x01\x12\r\n\x05\x65rror\x18\x0b \x01(\t\x12/\n\x08measures\x18\x0c \x03(\x0b\x32\x1d.coterie.v1.Run.MeasuresEntry\x12\x33\n\nparameters\x18\r \x03(\x0b\x32\x1f.coterie.v1.Run.ParametersEntry\x12 \n\x05slice\x18\x0e \x01(\x0b\x32\x11.coterie.v1.Slice\x12&\n\x04sets\x18\x0f \x03(\x0b\x32\x18.coterie.v1.ParameterSet\x1a/\n\rMeasuresEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\x1a\x31\n\x0fParametersEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\x01:\x02\x38\x01\"\xa3\x01\n\x0fStartRunRequest\x12\x15\n\x08since_us\x18\x01 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08until_us\x18\x02 \x01(\x03H\x01\x88\x01\x01\x12 \n\x05slice\x18\x03 \x01(\x0b\x32\x11.coterie.v1.Slice\x12&\n\x04sets\x18\x04 \x03(\x0b\x32\x18.coterie.v1.ParameterSetB\x0b\n\t_since_usB\x0b\n\t_until_us\"0\n\x10StartRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run\"\x1f\n\rGetRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\".\n\x0eGetRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run\"8\n\x0fListRunsRequest\x12%\n\x04page\x18\x01 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"Y\n\x10ListRunsResponse\x12\x1d\n\x04runs\x18\x01 \x03(\x0b\x32\x0f.coterie.v1.Run\x12&\n\x04page\x18\x02 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"!\n\x0fWatchRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"0\n\x10WatchRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run\"\"\n\x10\x43\x61ncelRunRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\"1\n\x11\x43\x61ncelRunResponse\x12\x1c\n\x03run\x18\x01 \x01(\x0b\x32\x0f.coterie.v1.Run*\x96\x01\n\x08RunState\x12\x19\n\x15RUN_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11RUN_STATE_PENDING\x10\x01\x12\x15\n\x11RUN_STATE_RUNNING\x10\x02\x12\x12\n\x0eRUN_STATE_DONE\x10\x03\x12\x14\n\x10RUN_STATE_FAILED\x10\x04\x12\x17\n\x13RUN_STATE_CANCELLED\x10\x05\x32\xee\x02\n\nRunService\x12\x45\n\x08StartRun\x12\x1b.coterie.v1.StartRunRequest\x1a\x1c.coterie.v1.StartRunResponse\x12?\n\x06GetRun\x12\x19.coterie.v1.GetRunRequest\x1a\x1a.coterie.v1.GetRunResponse\x12\x45\n\x08ListRuns\x12\x1b.coterie.v1.ListRunsRequest\x1a\x1c.coterie.v1.ListRunsResponse\x12G\n\x08WatchRun\x12\x1b.coterie.v1.WatchRunRequest\x1a\x1c.coterie.v1.WatchRunResponse0\x01\x12H\n\tCancelRun\x12\x1c.coterie.v1.CancelRunRequest\x1a\x1d.coterie.v1.CancelRunResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coterie.v1.run_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
+  _globals['_SLICE_ATTRIBUTESENTRY']._loaded_options = None
+  _globals['_SLICE_ATTRIBUTESENTRY']._serialized_options = b'8\001'
   _globals['_RUN_MEASURESENTRY']._loaded_options = None
   _globals['_RUN_MEASURESENTRY']._serialized_options = b'8\001'
   _globals['_RUN_PARAMETERSENTRY']._loaded_options = None
   _globals['_RUN_PARAMETERSENTRY']._serialized_options = b'8\001'
-  _globals['_RUNSTATE']._serialized_start=1037
-  _globals['_RUNSTATE']._serialized_end=1187
-  _globals['_RUN']._serialized_start=69
-  _globals['_RUN']._serialized_end=491
-  _globals['_RUN_MEASURESENTRY']._serialized_start=393
-  _globals['_RUN_MEASURESENTRY']._serialized_end=440
-  _globals['_RUN_PARAMETERSENTRY']._serialized_start=442
-  _globals['_RUN_PARAMETERSENTRY']._serialized_end=491
-  _globals['_STARTRUNREQUEST']._serialized_start=493
-  _globals['_STARTRUNREQUEST']._serialized_end=582
-  _globals['_STARTRUNRESPONSE']._serialized_start=584
-  _globals['_STARTRUNRESPONSE']._serialized_end=632
-  _globals['_GETRUNREQUEST']._serialized_start=634
-  _globals['_GETRUNREQUEST']._serialized_end=665
-  _globals['_GETRUNRESPONSE']._serialized_start=667
-  _globals['_GETRUNRESPONSE']._serialized_end=713
-  _globals['_LISTRUNSREQUEST']._serialized_start=715
-  _globals['_LISTRUNSREQUEST']._serialized_end=771
-  _globals['_LISTRUNSRESPONSE']._serialized_start=773
-  _globals['_LISTRUNSRESPONSE']._serialized_end=862
-  _globals['_WATCHRUNREQUEST']._serialized_start=864
-  _globals['_WATCHRUNREQUEST']._serialized_end=897
-  _globals['_WATCHRUNRESPONSE']._serialized_start=899
-  _globals['_WATCHRUNRESPONSE']._serialized_end=947
-  _globals['_CANCELRUNREQUEST']._serialized_start=949
-  _globals['_CANCELRUNREQUEST']._serialized_end=983
-  _globals['_CANCELRUNRESPONSE']._serialized_start=985
-  _globals['_CANCELRUNRESPONSE']._serialized_end=1034
-  _globals['_RUNSERVICE']._serialized_start=1190
-  _globals['_RUNSERVICE']._serialized_end=1556
+  _globals['_RUNSTATE']._serialized_start=1467
+  _globals['_RUNSTATE']._serialized_end=1617
+  _globals['_SLICE']._serialized_start=69
+  _globals['_SLICE']._serialized_end=284
+  _globals['_SLICE_ATTRIBUTESENTRY']._serialized_start=235
+  _globals['_SLICE_ATTRIBUTESENTRY']._serialized_end=284
+  _globals['_PARAMETERSET']._serialized_start=286
+  _globals['_PARAMETERSET']._serialized_end=347
+  _globals['_RUN']._serialized_start=350
+  _globals['_RUN']._serialized_end=846
+  _globals['_RUN_MEASURESENTRY']._serialized_start=748
+  _globals['_RUN_MEASURESENTRY']._serialized_end=795
+  _globals['_RUN_PARAMETERSENTRY']._serialized_start=797
+  _globals['_RUN_PARAMETERSENTRY']._serialized_end=846
+  _globals['_STARTRUNREQUEST']._serialized_start=849
+  _globals['_STARTRUNREQUEST']._serialized_end=1012
+  _globals['_STARTRUNRESPONSE']._serialized_start=1014
+  _globals['_STARTRUNRESPONSE']._serialized_end=1062
+  _globals['_GETRUNREQUEST']._serialized_start=1064
+  _globals['_GETRUNREQUEST']._serialized_end=1095
+  _globals['_GETRUNRESPONSE']._serialized_start=1097
+  _globals['_GETRUNRESPONSE']._serialized_end=1143
+  _globals['_LISTRUNSREQUEST']._serialized_start=1145
+  _globals['_LISTRUNSREQUEST']._serialized_end=1201
+  _globals['_LISTRUNSRESPONSE']._serialized_start=1203
+  _globals['_LISTRUNSRESPONSE']._serialized_end=1292
+  _globals['_WATCHRUNREQUEST']._serialized_start=1294
+  _globals['_WATCHRUNREQUEST']._serialized_end=1327
+  _globals['_WATCHRUNRESPONSE']._serialized_start=1329
+  _globals['_WATCHRUNRESPONSE']._serialized_end=1377
+  _globals['_CANCELRUNREQUEST']._serialized_start=1379
+  _globals['_CANCELRUNREQUEST']._serialized_end=1413
+  _globals['_CANCELRUNRESPONSE']._serialized_start=1415
+  _globals['_CANCELRUNRESPONSE']._serialized_end=1464
+  _globals['_RUNSERVICE']._serialized_start=1620
+  _globals['_RUNSERVICE']._serialized_end=1986
 # @@protoc_insertion_point(module_scope)

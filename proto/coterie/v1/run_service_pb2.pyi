@@ -33,7 +33,7 @@ class _RunStateEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RunState.Val
     RUN_STATE_RUNNING: _RunState.ValueType  # 2
     """At work."""
     RUN_STATE_DONE: _RunState.ValueType  # 3
-    """Finished; its findings are current if it is the newest."""
+    """Finished; its findings are current if it is the newest that is whole."""
     RUN_STATE_FAILED: _RunState.ValueType  # 4
     """Ended by an error, which it names."""
     RUN_STATE_CANCELLED: _RunState.ValueType  # 5
@@ -49,12 +49,107 @@ RUN_STATE_PENDING: RunState.ValueType  # 1
 RUN_STATE_RUNNING: RunState.ValueType  # 2
 """At work."""
 RUN_STATE_DONE: RunState.ValueType  # 3
-"""Finished; its findings are current if it is the newest."""
+"""Finished; its findings are current if it is the newest that is whole."""
 RUN_STATE_FAILED: RunState.ValueType  # 4
 """Ended by an error, which it names."""
 RUN_STATE_CANCELLED: RunState.ValueType  # 5
 """Ended by request."""
 Global___RunState: _TypeAlias = RunState  # noqa: Y015
+
+@_typing.final
+class Slice(_message.Message):
+    """Which exchanges of its window a run looks at, and which side of them. As sent empty, it is whole: all exchanges, by
+    their prompts. Whole runs make the standing picture (findings and accounts asked for without a run, watched findings);
+    runs on a slice never change it, and their findings are compared with those of runs on an equal slice only.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    @_typing.final
+    class AttributesEntry(_message.Message):
+        DESCRIPTOR: _descriptor.Descriptor
+
+        KEY_FIELD_NUMBER: _builtins.int
+        VALUE_FIELD_NUMBER: _builtins.int
+        key: _builtins.str
+        value: _builtins.str
+        def __init__(
+            self,
+            *,
+            key: _builtins.str = ...,
+            value: _builtins.str = ...,
+        ) -> None: ...
+        _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+        def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+        _ClearFieldArgType: _TypeAlias = _typing.Literal["key", b"key", "value", b"value"]  # noqa: Y015
+        def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+        def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    MODELS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_UNLISTED_FIELD_NUMBER: _builtins.int
+    field: _types_pb2.TextField.ValueType
+    """Whose texts are clustered; exchanges without that side drop out. Unspecified means prompts."""
+    accounts_unlisted: _builtins.int
+    """Accounts that were left out of account_ids; 0 where all are there. Not read in a request."""
+    @_builtins.property
+    def models(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Answered by any of these models, up to 1000; up to 256 characters each, "" where none was told. Empty means all."""
+
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of any of these accounts, up to 10000 [run_accounts_max = 10000]. Empty means all. In a Run that is listed or
+        watched, the first 20 [run_accounts_listed_max = 20].
+        """
+
+    @_builtins.property
+    def attributes(self) -> _containers.ScalarMap[_builtins.str, _builtins.str]:
+        """All of these labels, up to 32. Empty means any."""
+
+    def __init__(
+        self,
+        *,
+        field: _types_pb2.TextField.ValueType = ...,
+        models: _abc.Iterable[_builtins.str] | None = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        attributes: _abc.Mapping[_builtins.str, _builtins.str] | None = ...,
+        accounts_unlisted: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "accounts_unlisted", b"accounts_unlisted", "attributes", b"attributes", "field", b"field", "models", b"models"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Slice: _TypeAlias = Slice  # noqa: Y015
+
+@_typing.final
+class ParameterSet(_message.Message):
+    """Detection parameters that a run's caller may turn. The neighbour graph must have at least 3 min_samples neighbours."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    MIN_SAMPLES_FIELD_NUMBER: _builtins.int
+    MIN_CLUSTER_SIZE_FIELD_NUMBER: _builtins.int
+    min_samples: _builtins.int
+    """Exchanges that make a place dense, 2 to 100 [min_samples_max = 100]; 0 means the default."""
+    min_cluster_size: _builtins.int
+    """Exchanges that make a family, 2 to 10000 [min_cluster_size_max = 10000]; 0 means the default."""
+    def __init__(
+        self,
+        *,
+        min_samples: _builtins.int = ...,
+        min_cluster_size: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["min_cluster_size", b"min_cluster_size", "min_samples", b"min_samples"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ParameterSet: _TypeAlias = ParameterSet  # noqa: Y015
 
 @_typing.final
 class Run(_message.Message):
@@ -115,6 +210,8 @@ class Run(_message.Message):
     ERROR_FIELD_NUMBER: _builtins.int
     MEASURES_FIELD_NUMBER: _builtins.int
     PARAMETERS_FIELD_NUMBER: _builtins.int
+    SLICE_FIELD_NUMBER: _builtins.int
+    SETS_FIELD_NUMBER: _builtins.int
     run_id: _builtins.str
     """Its id."""
     state: Global___RunState.ValueType
@@ -139,11 +236,22 @@ class Run(_message.Message):
     """Why it failed and what to do; empty otherwise."""
     @_builtins.property
     def measures(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Counts, and seconds by stage (names end in _s); empty until it is done."""
+        """Counts, and seconds by stage (names end in _s); empty until it is done. With several parameter sets also, for the
+        set numbered n from 1, sets.<n>.families (count), sets.<n>.clustered (share of distinct texts in a family, 0 to 1)
+        and sets.<n>.agreement (adjusted Rand index with the first set, at most 1).
+        """
 
     @_builtins.property
     def parameters(self) -> _containers.ScalarMap[_builtins.str, _builtins.float]:
-        """Detection parameters it ran with."""
+        """Detection parameters it ran with: those of the first set."""
+
+    @_builtins.property
+    def slice(self) -> Global___Slice:
+        """What of the window it looks at; absent means the whole."""
+
+    @_builtins.property
+    def sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterSet]:
+        """The parameter sets it was asked to try; once it is done, with the defaults filled in. Empty means the defaults."""
 
     def __init__(
         self,
@@ -161,10 +269,12 @@ class Run(_message.Message):
         error: _builtins.str = ...,
         measures: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
         parameters: _abc.Mapping[_builtins.str, _builtins.float] | None = ...,
+        slice: Global___Slice | None = ...,
+        sets: _abc.Iterable[Global___ParameterSet] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["slice", b"slice"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_us", b"created_us", "error", b"error", "finished_us", b"finished_us", "measures", b"measures", "parameters", b"parameters", "progress", b"progress", "run_id", b"run_id", "since_us", b"since_us", "stage", b"stage", "started_us", b"started_us", "state", b"state", "trigger", b"trigger", "until_us", b"until_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_us", b"created_us", "error", b"error", "finished_us", b"finished_us", "measures", b"measures", "parameters", b"parameters", "progress", b"progress", "run_id", b"run_id", "sets", b"sets", "since_us", b"since_us", "slice", b"slice", "stage", b"stage", "started_us", b"started_us", "state", b"state", "trigger", b"trigger", "until_us", b"until_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -172,25 +282,39 @@ Global___Run: _TypeAlias = Run  # noqa: Y015
 
 @_typing.final
 class StartRunRequest(_message.Message):
-    """The window wanted."""
+    """The window wanted, and what of it."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
     SINCE_US_FIELD_NUMBER: _builtins.int
     UNTIL_US_FIELD_NUMBER: _builtins.int
+    SLICE_FIELD_NUMBER: _builtins.int
+    SETS_FIELD_NUMBER: _builtins.int
     since_us: _builtins.int
     """Not before: microseconds since 1970-01-01 UTC; absent means 14 days before the end."""
     until_us: _builtins.int
     """Before: microseconds since 1970-01-01 UTC; absent means up to and with the newest exchange."""
+    @_builtins.property
+    def slice(self) -> Global___Slice:
+        """What of the window to look at; absent means the whole."""
+
+    @_builtins.property
+    def sets(self) -> _containers.RepeatedCompositeFieldContainer[Global___ParameterSet]:
+        """Parameter sets to try on the same graph, up to 8 [parameter_sets_max = 8]: findings come from the first, of the
+        others the run measures how far their families agree with it. Empty means the defaults alone.
+        """
+
     def __init__(
         self,
         *,
         since_us: _builtins.int | None = ...,
         until_us: _builtins.int | None = ...,
+        slice: Global___Slice | None = ...,
+        sets: _abc.Iterable[Global___ParameterSet] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_since_us", b"_since_us", "_until_us", b"_until_us", "since_us", b"since_us", "until_us", b"until_us"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_since_us", b"_since_us", "_until_us", b"_until_us", "since_us", b"since_us", "slice", b"slice", "until_us", b"until_us"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since_us", b"_since_us", "_until_us", b"_until_us", "since_us", b"since_us", "until_us", b"until_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_since_us", b"_since_us", "_until_us", b"_until_us", "sets", b"sets", "since_us", b"since_us", "slice", b"slice", "until_us", b"until_us"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__since_us: _TypeAlias = _typing.Literal["since_us"]  # noqa: Y015
     _WhichOneofArgType__since_us: _TypeAlias = _typing.Literal["_since_us", b"_since_us"]  # noqa: Y015

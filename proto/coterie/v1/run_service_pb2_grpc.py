@@ -26,7 +26,7 @@ if _version_not_supported:
 
 
 class RunServiceStub:
-    """Re-clusters a window of exchanges. One run at a time.
+    """Re-clusters a window of exchanges, or a slice of it. One run at a time.
     """
 
     def __init__(self, channel):
@@ -63,7 +63,7 @@ class RunServiceStub:
 
 
 class RunServiceServicer:
-    """Re-clusters a window of exchanges. One run at a time.
+    """Re-clusters a window of exchanges, or a slice of it. One run at a time.
     """
 
     def StartRun(self, request, context):
@@ -138,7 +138,7 @@ def add_RunServiceServicer_to_server(servicer, server):
 
  # This class is part of an EXPERIMENTAL API.
 class RunService:
-    """Re-clusters a window of exchanges. One run at a time.
+    """Re-clusters a window of exchanges, or a slice of it. One run at a time.
     """
 
     @staticmethod

@@ -27,7 +27,7 @@ GRPC_GENERATED_VERSION: str
 GRPC_VERSION: str
 
 class RunServiceStub:
-    """Re-clusters a window of exchanges. One run at a time."""
+    """Re-clusters a window of exchanges, or a slice of it. One run at a time."""
 
     @_typing.overload
     def __new__(cls, channel: _grpc.Channel) -> _Self: ...
@@ -46,7 +46,7 @@ class RunServiceStub:
 
 @_typing.type_check_only
 class RunServiceAsyncStub(RunServiceStub):
-    """Re-clusters a window of exchanges. One run at a time."""
+    """Re-clusters a window of exchanges, or a slice of it. One run at a time."""
 
     def __init__(self, channel: _aio.Channel) -> None: ...
     StartRun: _aio.UnaryUnaryMultiCallable[_run_service_pb2.StartRunRequest, _run_service_pb2.StartRunResponse]  # type: ignore[assignment]
@@ -61,7 +61,7 @@ class RunServiceAsyncStub(RunServiceStub):
     """Asks a run to stop; it ends as cancelled and the last good run stays."""
 
 class RunServiceServicer(metaclass=_abc_1.ABCMeta):
-    """Re-clusters a window of exchanges. One run at a time."""
+    """Re-clusters a window of exchanges, or a slice of it. One run at a time."""
 
     @_abc_1.abstractmethod
     def StartRun(
