@@ -8,13 +8,22 @@ import numpy as np
 from coterie.detection.candidates import Candidate, find_candidates
 from coterie.detection.decision import ViewData, judge
 from coterie.detection.families import Families, find_families
+from coterie.detection.family_record import record_families
 from coterie.detection.identity import with_lineage
 from coterie.detection.items import make_items
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import Principals, find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
 from coterie.detection.views import stripped_texts
-from coterie.domain import CancelledRunError, Finding, Standing, View, Window
+from coterie.domain import (
+    CancelledRunError,
+    FamilyHistory,
+    FamilyRecord,
+    Finding,
+    Standing,
+    View,
+    Window,
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -24,11 +33,13 @@ class Detection:
     Attributes:
         findings: campaigns first, strongest first; then benchmark runs; then what is gone since the run before.
         standings: one for each account of the window.
+        families: those of the raw view, under the ids they had; None for an empty window.
         measures: counts, for the record of the run.
     """
 
     findings: tuple[Finding, ...] = ()
     standings: tuple[Standing, ...] = ()
+    families: FamilyRecord | None = None
     measures: dict[str, float] = field(default_factory=dict)
 
 
@@ -36,6 +47,7 @@ def detect(
     window: Window,
     parameters: Parameters | None = None,
     *,
+    history: FamilyHistory | None = None,
     progress: Callable[[str, float], None] | None = None,
     cancelled: Callable[[], bool] | None = None,
 ) -> Detection:
@@ -45,6 +57,7 @@ def detect(
     candidates times the accounts in them.
 
     Args:
+        history: earlier families, for identity; without it all are born.
         progress: told the stage and how far it is, 0 to 1.
         cancelled: asked between steps.
 
@@ -62,6 +75,7 @@ def detect(
     for number, view in enumerate(window.views.values()):
         families[view.name] = _families(view, parameters)
         tell("cluster", (number + 1) / len(window.views))
+    named_families, record, lineages = record_families(window, families["raw"], history or FamilyHistory())
 
     tell("link", 0.0)
     cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
@@ -84,23 +98,25 @@ def detect(
     tell("findings", 0.0)
     hits = match_benchmarks(window)
     findings = [
-        campaign_finding(window, principals, verdict, views[verdict.view], families["raw"], hits, parameters)
+        campaign_finding(window, principals, verdict, views[verdict.view], named_families, hits, parameters)
         for verdict in passed
     ]
     accused = np.zeros(principals.count, bool)
     for verdict in passed:
         accused[verdict.principals] = True
-    findings += benchmark_run_findings(window, principals, hits, accused, families["raw"], parameters)
+    findings += benchmark_run_findings(window, principals, hits, accused, named_families, parameters)
     tell("findings", 1.0)
     named = with_lineage(findings, window.earlier)
     return Detection(
         findings=named,
         standings=standings(window, principals, verdicts, named),
+        families=record,
         measures={
             "exchanges": float(window.rows.size),
             "accounts": float(len(window.rows.account_ids)),
             "texts": float(len(window.texts)),
             "families": float(families["raw"].count),
+            **lineages,
             "candidates": float(len(candidates)),
             "candidates_tested": float(sum(verdict.result is not None for verdict in verdicts)),
             "findings": float(len(findings)),

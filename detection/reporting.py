@@ -19,13 +19,12 @@ from coterie.detection.evidence import (
     partition_evidence,
     permutation_evidence,
 )
-from coterie.detection.families import Families
+from coterie.detection.family_record import NamedFamilies
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits, Principals, pool_rows
 from coterie.domain import (
     Evidence,
     ExchangeId,
-    FamilyId,
     Finding,
     FindingAccount,
     FindingBenchmark,
@@ -49,7 +48,7 @@ def campaign_finding(
     principals: Principals,
     verdict: Verdict,
     view: ViewData,
-    families: Families,
+    families: NamedFamilies,
     hits: Sequence[BenchmarkHits],
     parameters: Parameters,
 ) -> Finding:
@@ -92,7 +91,7 @@ def benchmark_run_findings(
     principals: Principals,
     hits: Sequence[BenchmarkHits],
     accused: NDArray[np.bool_],
-    families: Families,
+    families: NamedFamilies,
     parameters: Parameters,
 ) -> list[Finding]:
     """One finding for each customer that, alone, asks enough items of a registered benchmark.
@@ -188,7 +187,7 @@ def _finding(
     kind: FindingKind,
     title: str,
     confidence: float,
-    families: Families,
+    families: NamedFamilies,
     benchmarks: list[FindingBenchmark],
     evidence: list[Evidence],
     counter: list[Evidence],
@@ -242,25 +241,13 @@ def _accounts(pool: PoolView) -> tuple[FindingAccount, ...]:
     return tuple(sorted(result, key=lambda item: (-item.exchanges, item.account_id)))
 
 
-def _families(pool: PoolView, families: Families) -> tuple[FindingFamily, ...]:
-    """Families at least two of the pool's texts fall into, most first, under the id of their first text."""
-    window = pool.window
+def _families(pool: PoolView, families: NamedFamilies) -> tuple[FindingFamily, ...]:
+    """Families at least two of the pool's texts fall into, most first."""
     label, inside = np.unique(families.label[pool.texts], return_counts=True)
     order = np.lexsort((label, -inside))
-    row_label = families.label[window.raw.text]
-    result = []
-    for family in label[order].tolist():
-        members = np.flatnonzero(families.label == family)
-        if family < 0 or inside[label == family][0] < 2:
-            continue
-        result.append(
-            FindingFamily(
-                family_id=FamilyId(f"family-{int(window.text_ids[members].min())}"),
-                texts=len(members),
-                accounts=len(np.unique(window.rows.account[row_label == family])),
-            )
-        )
-    return tuple(result[:FAMILIES_MAX])
+    order = order[(label[order] >= 0) & (inside[order] >= 2)]
+    chosen = [families.of[number] for number in label[order[:FAMILIES_MAX]].tolist()]
+    return tuple(FindingFamily(family.family_id, family.texts, family.accounts) for family in chosen)
 
 
 def _benchmarks(pool: PoolView, hits: Sequence[BenchmarkHits]) -> list[FindingBenchmark]:

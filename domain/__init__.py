@@ -19,6 +19,14 @@ from coterie.domain.exchange import (
     parse_time,
     printable,
 )
+from coterie.domain.families import (
+    AccountFamily,
+    Family,
+    FamilyHistory,
+    FamilyLabels,
+    FamilyLineage,
+    FamilyRecord,
+)
 from coterie.domain.findings import (
     Evidence,
     Finding,
@@ -59,6 +67,7 @@ __all__ = [
     "ERASED",
     "LIMITS",
     "RESERVED_ATTRIBUTES",
+    "AccountFamily",
     "AccountId",
     "AccountReport",
     "Benchmark",
@@ -72,7 +81,12 @@ __all__ = [
     "Evidence",
     "Exchange",
     "ExchangeId",
+    "Family",
+    "FamilyHistory",
     "FamilyId",
+    "FamilyLabels",
+    "FamilyLineage",
+    "FamilyRecord",
     "Finding",
     "FindingAccount",
     "FindingBenchmark",
