@@ -1,9 +1,10 @@
 """How a campaign is told from a crowd: pure functions from a window of exchanges to findings with evidence."""
 
 from coterie.detection.benchmarks import match_items
+from coterie.detection.comparison import compare_sets
 from coterie.detection.joining import join_families
 from coterie.detection.parameters import Parameters
 from coterie.detection.pipeline import Detection, detect
 from coterie.detection.views import stripped_texts
 
-__all__ = ["Detection", "Parameters", "detect", "join_families", "match_items", "stripped_texts"]
+__all__ = ["Detection", "Parameters", "compare_sets", "detect", "join_families", "match_items", "stripped_texts"]

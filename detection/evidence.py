@@ -13,11 +13,13 @@ from coterie.detection.decision import Verdict, ViewData, label_z
 from coterie.detection.items import neighbourhood
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits, Principals
-from coterie.domain import Evidence, Window
+from coterie.domain import Evidence, TextField, Window
 
 P_VALUE_MIN = 1e-300
 SHOWN_AT = 0.01
 """Significance below which evidence that not every campaign leaves is worth a line."""
+
+_WORDS = {TextField.PROMPT: "questions", TextField.RESPONSE: "responses"}
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,19 +39,23 @@ class PoolView:
     texts: NDArray[np.int64]
 
 
-def exchangeability_evidence(verdict: Verdict, parameters: Parameters) -> Evidence | None:
+def exchangeability_evidence(verdict: Verdict, parameters: Parameters, field: TextField) -> Evidence | None:
     """The claim itself: accounts of the pool are interchangeable."""
     result = verdict.result
     if result is None:
         return None
     return Evidence(
         name="exchangeability",
-        statistic="similarity of queries across accounts over similarity within an account (C/W)",
+        statistic=(
+            f"similarity of {'queries' if field is TextField.PROMPT else 'responses'} across accounts over similarity "
+            "within an account (C/W)"
+        ),
         value=round(result.ratio, 4),
         null=f"innocent pools keep subjects of their own: C/W at most {parameters.ratio_floor:.2f}",
         p_value=_p(verdict.p_value),
         summary=(
-            f"Knowing which of the {len(verdict.principals)} customers asked says nothing about the question: "
+            f"Knowing which of the {len(verdict.principals)} customers asked says nothing about the "
+            f"{'question' if field is TextField.PROMPT else 'response'}: "
             f"C/W is {result.ratio:.2f} (95 % lower limit {result.ratio_low:.2f})."
         ),
     )
@@ -67,7 +73,7 @@ def permutation_evidence(verdict: Verdict, view: ViewData, parameters: Parameter
     )
 
 
-def links_evidence(verdict: Verdict, view: ViewData) -> Evidence | None:
+def links_evidence(verdict: Verdict, view: ViewData, field: TextField) -> Evidence | None:
     """Neighbours of the pool's texts belong to its accounts more often than their volume gives."""
     items = view.items
     around = neighbourhood(items)
@@ -88,23 +94,25 @@ def links_evidence(verdict: Verdict, view: ViewData) -> Evidence | None:
         value=round(observed / expected, 2),
         null=f"neighbours spread over accounts by volume: {expected:.0f} expected, {observed:.0f} observed",
         p_value=_p(p_value),
-        summary=f"Their questions lie next to each other's {observed / expected:.1f} times as often as chance gives.",
+        summary=(
+            f"Their {_WORDS[field]} lie next to each other's {observed / expected:.1f} times as often as chance gives."
+        ),
     )
 
 
-def partition_evidence(verdict: Verdict) -> Evidence | None:
+def partition_evidence(verdict: Verdict, field: TextField) -> Evidence | None:
     """Slices of one list do not repeat each other."""
     shared = verdict.overlap
     if shared is None or shared.expected < 3 or shared.p_value > SHOWN_AT:
         return None
     return Evidence(
         name="partition",
-        statistic="pairs of accounts that sent the same text",
+        statistic=f"pairs of accounts that {_sent(field, 'sent')} the same text",
         value=float(shared.pairs),
         null=f"every account draws from the {verdict.texts} texts seen: {shared.expected:.0f} pairs expected",
         p_value=_p(shared.p_value),
         summary=(
-            f"{verdict.texts} questions were shared out with {shared.pairs} repeats; "
+            f"{verdict.texts} {_WORDS[field]} were shared out with {shared.pairs} repeats; "
             f"accounts that drew them on their own would have met {shared.expected:.0f} times."
         ),
     )
@@ -113,6 +121,7 @@ def partition_evidence(verdict: Verdict) -> Evidence | None:
 def harvest_evidence(pool: PoolView) -> Evidence:
     """How much was taken: an effect, not a test."""
     rows = pool.window.rows
+    field = pool.window.slice.field
     tokens = rows.output_tokens[pool.rows]
     known = tokens[~np.isnan(tokens)]
     days = max((rows.time_us[pool.rows].max() - rows.time_us[pool.rows].min()) / 86_400e6, 1 / 24)
@@ -120,11 +129,11 @@ def harvest_evidence(pool: PoolView) -> Evidence:
     taken = f", {known.sum():,.0f} output tokens" if len(known) else ""
     return Evidence(
         name="harvest",
-        statistic="distinct prompts asked",
+        statistic="distinct prompts asked" if field is TextField.PROMPT else "distinct responses got",
         value=float(len(pool.texts)),
         null="none: an effect size",
         summary=(
-            f"{len(pool.texts):,} distinct prompts in {len(pool.rows):,} exchanges over {days:.1f} days, "
+            f"{len(pool.texts):,} distinct {field.value}s in {len(pool.rows):,} exchanges over {days:.1f} days, "
             f"{rate:.1f} a day and account{taken}."
         ),
     )
@@ -263,11 +272,12 @@ def counter_evidence(pool: PoolView, verdict: Verdict | None) -> list[Evidence]:
         item
         for item in (
             _organisation(pool),
-            _repeats(verdict),
+            _repeats(verdict, pool.window.slice.field),
             _popular(pool),
             _follow_ups(pool),
             _other_traffic(pool),
             _few(pool),
+            _looked_at(pool),
         )
         if item
     ]
@@ -293,7 +303,7 @@ def _organisation(pool: PoolView) -> Evidence | None:
     )
 
 
-def _repeats(verdict: Verdict | None) -> Evidence | None:
+def _repeats(verdict: Verdict | None, field: TextField) -> Evidence | None:
     shared = verdict.overlap if verdict else None
     if shared is None:
         return None
@@ -303,12 +313,12 @@ def _repeats(verdict: Verdict | None) -> Evidence | None:
         return None
     return Evidence(
         name="repeats",
-        statistic="share of the pool's questions that several of its accounts asked",
+        statistic=f"share of the pool's {_WORDS[field]} that several of its accounts {_sent(field, 'asked')}",
         value=round(max(shared.repeated, rewrapped), 4),
         null="slices of one list do not repeat each other: 0",
         summary=(
-            f"{shared.repeated:.1%} of the questions were asked word for word by several of the accounts, "
-            f"{rewrapped:.1%} in another wrapping."
+            f"{shared.repeated:.1%} of the {_WORDS[field]} were {_sent(field, 'asked')} word for word by several of "
+            f"the accounts, {rewrapped:.1%} in another wrapping."
         ),
     )
 
@@ -322,12 +332,13 @@ def _popular(pool: PoolView) -> Evidence | None:
     share = float(np.isin(pool.texts, elsewhere).mean())
     if share < 0.01:
         return None
+    field = pool.window.slice.field
     return Evidence(
         name="known_elsewhere",
-        statistic="share of the pool's texts that accounts outside it sent too",
+        statistic=f"share of the pool's texts that accounts outside it {_sent(field, 'sent')} too",
         value=round(share, 4),
         null="none: an effect size",
-        summary=f"{share:.0%} of the prompts were also sent by accounts outside the pool.",
+        summary=f"{share:.0%} of the {field.value}s were also {_sent(field, 'sent')} by accounts outside the pool.",
     )
 
 
@@ -372,6 +383,34 @@ def _few(pool: PoolView) -> Evidence | None:
         null="none: an effect size",
         summary=f"Only {count} customers: a small team that shares work by hand looks the same.",
     )
+
+
+def _looked_at(pool: PoolView) -> Evidence | None:
+    """What of the window was looked at, where that was not all: the tests hold a pool against the rest of it."""
+    part = pool.window.slice
+    if part.is_whole:
+        return None
+    filters = {
+        f"{part.accounts_total} named accounts": part.accounts,
+        f"{len(part.models)} models": part.models,
+        f"{len(part.attributes)} labels": part.attributes,
+    }
+    named = [name for name, given in filters.items() if given]
+    summary = f"Only exchanges of {' and '.join(named)} were looked at, and held against each other. " if named else ""
+    if part.field is TextField.RESPONSE:
+        summary += "Responses were compared, not prompts: refusals and short answers are alike whoever asks. "
+    return Evidence(
+        name="slice",
+        statistic="exchanges looked at",
+        value=float(pool.window.rows.size),
+        null="none: the tests were set on the prompts of whole traffic",
+        summary=f"{summary}See what the newest whole run says of these accounts.",
+    )
+
+
+def _sent(field: TextField, verb: str) -> str:
+    """What accounts do with the texts compared: the verb for prompts; responses they only receive."""
+    return verb if field is TextField.PROMPT else "received"
 
 
 def _p(value: float) -> float:

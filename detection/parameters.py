@@ -1,6 +1,8 @@
 """What can be turned, and what it means. Decision thresholds were fixed on innocent traffic only."""
 
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
+
+from coterie.domain import ParameterSet
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +53,14 @@ class Parameters:
     run_items_min: int = 50
     run_coverage_min: float = 0.25
     seed: int = 0
+
+    def turned(self, by: ParameterSet) -> "Parameters":
+        """The same with what a run's caller set; 0 leaves a parameter as it is."""
+        return replace(
+            self,
+            min_samples=by.min_samples or self.min_samples,
+            min_cluster_size=by.min_cluster_size or self.min_cluster_size,
+        )
 
     def as_dict(self) -> dict[str, float]:
         """The parameters by name, for the record of a run."""

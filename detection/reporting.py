@@ -33,6 +33,7 @@ from coterie.domain import (
     FindingKind,
     Severity,
     Standing,
+    TextField,
     TextId,
     Window,
 )
@@ -64,20 +65,25 @@ def campaign_finding(
     benchmarks = _benchmarks(pool, hits)
     named = {benchmark.name for benchmark in benchmarks}
     evidence = [
-        exchangeability_evidence(verdict, parameters),
+        exchangeability_evidence(verdict, parameters, window.slice.field),
         permutation_evidence(verdict, view, parameters),
-        links_evidence(verdict, view),
-        partition_evidence(verdict),
+        links_evidence(verdict, view, window.slice.field),
+        partition_evidence(verdict, window.slice.field),
         harvest_evidence(pool),
         equal_shares_evidence(pool, seed=parameters.seed),
         attributes_evidence(pool),
         *(item for hit in hits if hit.name in named for item in benchmark_evidence(pool, hit)),
     ]
     work = f"the items of {benchmarks[0].name}" if benchmarks else f"{len(pool.texts):,} prompts"
+    title = f"{len(pool.accounts)} accounts share out {work}"
+    if window.slice.field is TextField.RESPONSE:
+        title = (
+            f"{len(pool.accounts)} accounts get {len(pool.texts):,} responses as if from one list; prompts not compared"
+        )
     return _finding(
         pool,
         FindingKind.CAMPAIGN,
-        f"{len(pool.accounts)} accounts share out {work}",
+        title,
         _confidence(verdict, parameters),
         families,
         benchmarks,
@@ -213,9 +219,12 @@ def _finding(
 
 
 def _new_id(pool: PoolView, kind: FindingKind) -> FindingId:
-    """An id made of what was found, so that the same data gives the same id on every machine."""
+    """An id made of what was found, so that the same data gives the same id on every machine.
+
+    And of the slice: the same pool found on a slice is another finding, which the standing one is not mixed up with.
+    """
     rows = pool.window.rows
-    digest = blake2b(kind.value.encode(), digest_size=5)
+    digest = blake2b((kind.value + pool.window.slice.key).encode(), digest_size=5)
     for row in pool.rows.tolist():
         digest.update(rows.exchange_ids[row].encode("utf-8", "surrogatepass"))
     return FindingId(f"f-{digest.hexdigest()}")

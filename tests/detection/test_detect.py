@@ -1,13 +1,24 @@
 """The whole of detection on small worlds: what is accused, what is not, and what is said about it."""
 
+import re
 from collections import Counter
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from worlds import World, exact_graph
 
 from coterie.detection import Parameters, detect
-from coterie.domain import CancelledRunError, FindingKind, Lineage, View, Window, finding_to_json
+from coterie.domain import (
+    CancelledRunError,
+    FindingKind,
+    Lineage,
+    Slice,
+    TextField,
+    View,
+    Window,
+    finding_to_json,
+)
 
 
 def accused(window: Window) -> set[str]:
@@ -228,3 +239,40 @@ def test_two_lists_side_by_side_are_two_findings() -> None:
     findings = detect(world.window()).findings
     teams = [{account.account_id.split("-")[0] for account in finding.accounts} for finding in findings]
     assert sorted(map(sorted, teams)) == [["left"], ["right"]]
+
+
+def told(window: Window) -> str:
+    """Everything a campaign says of itself."""
+    (finding,) = [item for item in detect(window).findings if item.kind is FindingKind.CAMPAIGN]
+    reasons = (*finding.evidence, *finding.counter_evidence)
+    return " ".join([finding.title, *(f"{item.statistic} {item.summary}" for item in reasons)])
+
+
+def test_a_finding_about_responses_says_so() -> None:
+    world = World(seed=1)
+    world.people(40)
+    world.campaign("bot", 8)
+    window = world.window()
+    responses = replace(window, slice=Slice(field=TextField.RESPONSE))
+    about_prompts, about_responses = told(window), told(responses)
+    assert "prompts" in about_prompts
+    assert "response" not in about_prompts
+    assert "responses as if from one list" in about_responses
+    assert "not prompts" in about_responses
+    assert "distinct responses" in about_responses
+    assert not {"questions", "question", "queries"} & set(re.findall(r"\w+", about_responses))
+
+
+def test_a_finding_on_a_slice_is_another_finding_and_says_what_was_looked_at() -> None:
+    world = World(seed=1)
+    world.people(40)
+    world.campaign("bot", 8)
+    window = world.window()
+    part = replace(window, slice=Slice(models=("m1", "m2"), attributes={"asn": "1"}))
+    whole, sliced = detect(window).findings, detect(part).findings
+    assert [item.accounts for item in whole] == [item.accounts for item in sliced]
+    assert not {item.finding_id for item in whole} & {item.finding_id for item in sliced}
+    assert "slice" not in {item.name for finding in whole for item in finding.counter_evidence}
+    (against,) = [item for item in sliced[0].counter_evidence if item.name == "slice"]
+    assert "2 models and 1 labels" in against.summary
+    assert against.value == part.rows.size
