@@ -29,6 +29,7 @@ from coterie.domain import (
     text_digest,
 )
 from coterie.domain import Sequence as LogSequence
+from coterie.store import families
 from coterie.store.queries import (
     accounts_of_finding,
     benchmark,
@@ -402,7 +403,11 @@ def update_run(transaction: Transaction, value: Run) -> None:
 
 
 def finish_run(
-    transaction: Transaction, value: Run, findings: Sequence[Finding], standings: Sequence[Standing]
+    transaction: Transaction,
+    value: Run,
+    findings: Sequence[Finding],
+    standings: Sequence[Standing],
+    its_families: families.Prepared | None,
 ) -> None:
     """Record everything a run found; a whole run's findings are announced, and its standings replace those before."""
     if len({item.finding_id for item in findings}) != len(findings):
@@ -410,6 +415,8 @@ def finish_run(
     update_run(transaction, value)
     for item in findings:
         _insert_finding(transaction.connection, replace(item, run_id=value.run_id))
+    if its_families is not None:
+        families.save(transaction, value.run_id, its_families)
     if not value.slice.is_whole:
         return
     for item in findings:
@@ -536,6 +543,7 @@ def erase_account(transaction: Transaction, account_id: AccountId, time_us: int)
     connection.execute("DELETE FROM view_vector")
     changed = _erase_from_findings(connection, account_id, {row[0] for row in rows}, removed)
     _erase_from_standings(connection, account_id)
+    families.erase(connection, account_id, {row[0] for row in rows}, removed)
     _erase_from_slices(connection, account_id)
     return Erasure(account_id=account_id, exchanges=len(rows), texts=len(removed), findings_changed=changed)
 

@@ -15,6 +15,12 @@ from coterie.domain import (
     Erasure,
     Exchange,
     ExchangeId,
+    Family,
+    FamilyHistory,
+    FamilyId,
+    FamilyLabels,
+    FamilyLineage,
+    FamilyRecord,
     Finding,
     FindingId,
     IngestResult,
@@ -139,6 +145,10 @@ class Store(Protocol):
         """
         ...
 
+    def last_vector(self) -> int:
+        """The last number of the vector sequence, 0 before the first."""
+        ...
+
     def view_vectors(self, model_id: str, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
         """The cached vectors, float32[dim], of derived texts by `text_digest`; missing ones are left out."""
         ...
@@ -233,15 +243,21 @@ class Store(Protocol):
         """Runs, newest first; `before` is the `(created_us, run_id)` of the last run of the page before."""
         ...
 
-    def finish_run(self, run: Run, findings: Sequence[Finding], standings: Sequence[Standing]) -> None:
-        """Record the end of a run (`state` DONE), its findings, standings and outbox events in one transaction.
+    def finish_run(
+        self,
+        run: Run,
+        findings: Sequence[Finding],
+        standings: Sequence[Standing],
+        record: FamilyRecord | None = None,
+    ) -> None:
+        """Record the end of a run (`state` DONE), its findings, standings, families and events in one transaction.
 
         Standings are kept of the newest finished whole run only. A run on a slice leaves them as they are, and its
         findings are not announced in the outbox: whoever asked for it reads them by its id.
 
         Raises:
             NotFoundError: the run was not created.
-            ConflictError: it has finished already.
+            ConflictError: it has finished already, or another run has numbered families since its history was read.
             InvalidError: the state is not DONE, or two findings have one id.
         """
         ...
@@ -296,6 +312,63 @@ class Store(Protocol):
 
     def last_event(self) -> int:
         """The last event's number, 0 before the first."""
+        ...
+
+    # --- families
+
+    def families(
+        self, run_id: str = "", *, lineage: FamilyLineage | None = None, limit: int, after: int = -1
+    ) -> tuple[str, list[tuple[int, Family]]]:
+        """A run's families, each with its place; without an id those of the newest finished whole run, and its id.
+
+        In the order of the run's record. Families of the newest runs only are kept, so of an old run there are none.
+
+        Args:
+            lineage: only these.
+            after: go on behind this place.
+
+        Raises:
+            NotFoundError: there is no such run.
+        """
+        ...
+
+    def family_history(self, part: str, other: str | None) -> FamilyHistory:
+        """What a run of a slice is compared with: the newest run of that slice, else of the other one (None: of none).
+
+        Slices are named as in `FamilyRecord.slice`.
+        """
+        ...
+
+    def family_labels(self) -> FamilyLabels | None:
+        """Which family each text is in, by the newest run of everything in the default window: the one to join."""
+        ...
+
+    def joining(self) -> tuple[RunId, int]:
+        """That run's id ("" when there is none), and up to where of the vector sequence texts were looked at since."""
+        ...
+
+    def put_joins(
+        self,
+        run_id: RunId,
+        text_ids: NDArray[np.int64],
+        family_ids: Sequence[FamilyId],
+        distances: NDArray[np.float32],
+        last_vector: int,
+    ) -> bool:
+        """Record n texts that joined families of the run to join, and up to where of the vector sequence was looked.
+
+        Texts erased meanwhile are passed over. The next run of everything in the default window forgets all joins.
+
+        Args:
+            distances: float32[n], mutual reachability.
+
+        Returns:
+            False, with nothing recorded, where that run is no longer the one to join.
+        """
+        ...
+
+    def joined(self, run_id: RunId, text_ids: NDArray[np.int64]) -> dict[TextId, FamilyId]:
+        """Those of the texts that joined a family since that run."""
         ...
 
     # --- benchmarks

@@ -107,6 +107,11 @@ def text_ids(connection: sqlite3.Connection, field: TextField, after: int, limit
     return np.array([row[0] for row in rows], dtype=np.int64)
 
 
+def last_vector(connection: sqlite3.Connection) -> int:
+    """The last number of the vector sequence."""
+    return _counter(connection, "vector")
+
+
 def view_vectors(
     connection: sqlite3.Connection, model_id: str, digests: Sequence[bytes]
 ) -> dict[bytes, NDArray[np.float32]]:

@@ -15,6 +15,12 @@ from coterie.domain import (
     Erasure,
     Exchange,
     ExchangeId,
+    Family,
+    FamilyHistory,
+    FamilyId,
+    FamilyLabels,
+    FamilyLineage,
+    FamilyRecord,
     Finding,
     FindingId,
     IngestResult,
@@ -34,7 +40,7 @@ from coterie.domain import (
     normalise,
     printable,
 )
-from coterie.store import changes, queries
+from coterie.store import changes, families, queries
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
 from coterie.store.protocol import EVERYTHING, Store
@@ -146,6 +152,10 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.vectors_since(connection, field, after_vector, limit)
 
+    def last_vector(self) -> int:
+        with self._readers.snapshot() as connection:
+            return queries.last_vector(connection)
+
     def view_vectors(self, model_id: str, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
         with self._readers.snapshot() as connection:
             return queries.view_vectors(connection, model_id, digests)
@@ -212,10 +222,17 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.runs(connection, limit, before)
 
-    def finish_run(self, run: Run, findings: Sequence[Finding], standings: Sequence[Standing]) -> None:
+    def finish_run(
+        self,
+        run: Run,
+        findings: Sequence[Finding],
+        standings: Sequence[Standing],
+        record: FamilyRecord | None = None,
+    ) -> None:
         if run.state is not RunState.DONE:
             raise InvalidError(f"a finished run is done, not {run.state.value}: use update_run", field="state")
-        self._writer.run(lambda transaction: changes.finish_run(transaction, run, findings, standings))
+        prepared = None if record is None else families.prepare(run.run_id, record)
+        self._writer.run(lambda transaction: changes.finish_run(transaction, run, findings, standings, prepared))
 
     def last_done(self, part: Slice) -> RunId:
         with self._readers.snapshot() as connection:
@@ -251,6 +268,42 @@ class SqliteStore(Store):
     def last_event(self) -> int:
         with self._readers.snapshot() as connection:
             return queries.last_event(connection)
+
+    # --- families
+
+    def families(
+        self, run_id: str = "", *, lineage: FamilyLineage | None = None, limit: int, after: int = -1
+    ) -> tuple[str, list[tuple[int, Family]]]:
+        with self._readers.snapshot() as connection:
+            return families.families(connection, run_id, lineage, limit, after)
+
+    def family_history(self, part: str, other: str | None) -> FamilyHistory:
+        with self._readers.snapshot() as connection:
+            return families.history(connection, part, other)
+
+    def family_labels(self) -> FamilyLabels | None:
+        with self._readers.snapshot() as connection:
+            return families.labels(connection, "")
+
+    def joining(self) -> tuple[RunId, int]:
+        with self._readers.snapshot() as connection:
+            return families.joining(connection)
+
+    def put_joins(
+        self,
+        run_id: RunId,
+        text_ids: NDArray[np.int64],
+        family_ids: Sequence[FamilyId],
+        distances: NDArray[np.float32],
+        last_vector: int,
+    ) -> bool:
+        return self._writer.run(
+            lambda transaction: families.put_joins(transaction, run_id, text_ids, family_ids, distances, last_vector)
+        )
+
+    def joined(self, run_id: RunId, text_ids: NDArray[np.int64]) -> dict[TextId, FamilyId]:
+        with self._readers.snapshot() as connection:
+            return families.joined(connection, run_id, text_ids)
 
     # --- benchmarks
 
