@@ -2,7 +2,10 @@
 
 from collections.abc import Sequence
 
-from coterie.domain import LIMITS, BenchmarkItem, InvalidError, SearchFilter, normalise, printable
+from coterie.domain import LIMITS, BenchmarkItem, InvalidError, ParameterSet, SearchFilter, Slice, normalise, printable
+
+GRAPH_K_PER_SAMPLE = 3
+"""Neighbours that the graph keeps for each unit of min_samples: with fewer, cores lie farther than they do."""
 
 
 def check_name(value: str, field: str) -> None:
@@ -98,6 +101,67 @@ def check_period(since_us: int | None, until_us: int | None) -> None:
     """
     if since_us is not None and until_us is not None and since_us >= until_us:
         raise InvalidError("since must lie before until", field="since_us", reason="bad_time")
+
+
+def check_slice(part: Slice) -> None:
+    """What of its window a run looks at.
+
+    Raises:
+        InvalidError: too many values, or one that no exchange can have.
+    """
+    for field, count, maximum in (
+        ("slice.account_ids", len(part.accounts), LIMITS.run_accounts_max),
+        ("slice.models", len(part.models), LIMITS.filter_values_max),
+        ("slice.attributes", len(part.attributes), LIMITS.attributes_max),
+    ):
+        if count > maximum:
+            raise InvalidError(f"{field} has {count} entries, the limit is {maximum}", field=field, reason="too_many")
+    for account_id in part.accounts:
+        check_name(account_id, "slice.account_ids")
+    for field, values, chars_max in (
+        ("slice.models", part.models, LIMITS.id_chars_max),
+        ("slice.attributes", part.attributes.keys(), LIMITS.attribute_key_chars_max),
+        ("slice.attributes", part.attributes.values(), LIMITS.attribute_value_chars_max),
+    ):
+        longest = max(map(len, values), default=0)
+        if longest > chars_max:
+            raise InvalidError(
+                f"{field} has an entry of {longest} characters, the limit is {chars_max}",
+                field=field,
+                reason="too_long",
+            )
+
+
+def check_sets(sets: Sequence[ParameterSet], min_samples: int, graph_k: int) -> None:
+    """The parameter sets of a run on a graph of k neighbours; `min_samples` is what 0 stands for.
+
+    Raises:
+        InvalidError: too many, or one out of its limits, or more than the graph can carry.
+    """
+    if len(sets) > LIMITS.parameter_sets_max:
+        raise InvalidError(
+            f"sets has {len(sets)} entries, the limit is {LIMITS.parameter_sets_max}", field="sets", reason="too_many"
+        )
+    for number, item in enumerate(sets):
+        for name, maximum in (
+            ("min_samples", LIMITS.min_samples_max),
+            ("min_cluster_size", LIMITS.min_cluster_size_max),
+        ):
+            value = getattr(item, name)
+            if value and not 2 <= value <= maximum:
+                raise InvalidError(
+                    f"{name} is {value}, it lies between 2 and {maximum}; 0 is the default",
+                    field=f"sets[{number}].{name}",
+                    reason="bad_number",
+                )
+        needed = GRAPH_K_PER_SAMPLE * (item.min_samples or min_samples)
+        if needed > graph_k:
+            raise InvalidError(
+                f"min_samples {item.min_samples or min_samples} takes a graph of at least {needed} neighbours, this "
+                f"service keeps {graph_k}: set graph_k to {needed}, or ask for at most {graph_k // GRAPH_K_PER_SAMPLE}",
+                field=f"sets[{number}].min_samples",
+                reason="graph_too_small",
+            )
 
 
 def check_benchmark(name: str, items: Sequence[BenchmarkItem]) -> None:

@@ -13,7 +13,16 @@ from typing import Any
 
 from coterie.client.channel import check_address
 from coterie.client.ingest import BATCH_DEFAULT
-from coterie.domain import LIMITS, CoterieError, FindingKind, InvalidError, ReviewState, parse_time
+from coterie.domain import (
+    LIMITS,
+    CoterieError,
+    FindingKind,
+    InvalidError,
+    ParameterSet,
+    ReviewState,
+    TextField,
+    parse_time,
+)
 from coterie.server import cli_commands, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
@@ -135,6 +144,7 @@ def _add_data_verbs(verbs: Any) -> None:
     )
     recluster = _verb(verbs, "recluster", cli_commands.recluster, "embed what is pending, then look for campaigns")
     _add_window(recluster, "14 days before the end", "up to the newest exchange")
+    _add_slice(recluster)
     recluster.add_argument(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -143,9 +153,66 @@ def _add_data_verbs(verbs: Any) -> None:
     )
 
 
+def _add_slice(recluster: argparse.ArgumentParser) -> None:
+    part = recluster.add_argument_group(
+        "a slice",
+        "What of the window to look at. Its findings are listed by --run; the standing ones stay as they are.",
+    )
+    part.add_argument(
+        "--model",
+        action="append",
+        default=[],
+        dest="answered_by",
+        metavar="NAME",
+        help="only answered by this model; repeatable",
+    )
+    part.add_argument("--account", action="append", default=[], metavar="ID", help="only of this account; repeatable")
+    part.add_argument("--accounts-from", metavar="FILE", help="only of these accounts, one a line; - is stdin")
+    part.add_argument(
+        "--attribute",
+        action="append",
+        type=_attribute,
+        default=[],
+        metavar="KEY=VALUE",
+        help="only with this label, such as organisation=NAME; repeatable",
+    )
+    part.add_argument(
+        "--field",
+        type=_word(TextField),
+        default=TextField.PROMPT,
+        metavar="FIELD",
+        help=f"cluster the {_words(TextField)} of each exchange (default: prompt)",
+    )
+    turned = recluster.add_argument_group("parameters")
+    turned.add_argument(
+        "--min-samples",
+        type=_between(2, LIMITS.min_samples_max),
+        default=0,
+        metavar="N",
+        help="exchanges that make a place dense; more is more precise (default: 5)",
+    )
+    turned.add_argument(
+        "--min-cluster-size",
+        type=_between(2, LIMITS.min_cluster_size_max),
+        default=0,
+        metavar="N",
+        help="exchanges that make a family (default: 10)",
+    )
+    turned.add_argument(
+        "--also",
+        action="append",
+        type=_parameter_set,
+        default=[],
+        metavar="N/N",
+        help="measure how far families with this min-samples/min-cluster-size agree; repeatable",
+    )
+
+
 def _add_reading_verbs(verbs: Any) -> None:
     findings = _verb(verbs, "findings", cli_commands.findings, "list what a run found")
-    findings.add_argument("--run", default="", metavar="ID", help="of this run (default: the newest that is done)")
+    findings.add_argument(
+        "--run", default="", metavar="ID", help="of this run (default: the newest whole one that is done)"
+    )
     findings.add_argument("--kind", type=_word(FindingKind), metavar="KIND", help=f"only {_words(FindingKind)}")
     findings.add_argument("--review", type=_word(ReviewState), metavar="STATE", help=f"only {_words(ReviewState)}")
     findings.add_argument("--account", default="", metavar="ID", help="only those that hold this account")
@@ -240,7 +307,7 @@ def _add_trial_verbs(verbs: Any) -> None:
     simulate.add_argument("--prompt-chars-max", type=int, metavar="N", help="cut longer prompts here")
     simulate.add_argument("--response-chars-max", type=int, metavar="N", help="cut longer responses here")
     simulate.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same traffic (default: 0)")
-    evaluate = _verb(verbs, "evaluate", cli_commands.evaluate, "score the newest run against simulated truth")
+    evaluate = _verb(verbs, "evaluate", cli_commands.evaluate, "score the newest whole run against simulated truth")
     evaluate.add_argument("events", type=Path, metavar="EVENTS", help="events.jsonl of a simulation")
     evaluate.add_argument("truth", type=Path, metavar="TRUTH", help="truth.json beside it")
     demo = _verb(verbs, "demo", cli_commands.demo, "show the whole service on simulated traffic", data=False)
@@ -327,7 +394,14 @@ def _attribute(value: str) -> tuple[str, str]:
     return key, wanted
 
 
-def _word(kind: type[FindingKind] | type[ReviewState]) -> Callable[[str], Any]:
+def _parameter_set(value: str) -> ParameterSet:
+    least, found, size = value.partition("/")
+    if not found:
+        raise argparse.ArgumentTypeError(f"{value!r} must be min-samples/min-cluster-size, such as 10/20")
+    return ParameterSet(_between(2, LIMITS.min_samples_max)(least), _between(2, LIMITS.min_cluster_size_max)(size))
+
+
+def _word(kind: type[FindingKind] | type[ReviewState] | type[TextField]) -> Callable[[str], Any]:
     def converted(value: str) -> Any:
         try:
             return kind(value)
@@ -337,7 +411,7 @@ def _word(kind: type[FindingKind] | type[ReviewState]) -> Callable[[str], Any]:
     return converted
 
 
-def _words(kind: type[FindingKind] | type[ReviewState]) -> str:
+def _words(kind: type[FindingKind] | type[ReviewState] | type[TextField]) -> str:
     return ", ".join(member.value for member in kind)
 
 

@@ -24,9 +24,11 @@ from coterie.domain import (
     InvalidError,
     Lineage,
     NotFoundError,
+    ParameterSet,
     Run,
     RunState,
     SearchFilter,
+    Slice,
     TextField,
     UnavailableError,
     exchange_to_json,
@@ -34,7 +36,7 @@ from coterie.domain import (
     format_time,
 )
 from coterie.server import cli_render as render
-from coterie.server.cli_files import Exchanges, Lines, Problem, open_lines, read_benchmark
+from coterie.server.cli_files import Exchanges, Lines, Problem, open_lines, read_benchmark, read_names
 from coterie.server.cli_terminal import Meter, Terminal, shown
 from coterie.server.config import Config, load_config
 
@@ -178,8 +180,9 @@ def _say_problems(terminal: Terminal, exchanges: Exchanges) -> None:
 def recluster(session: Session) -> int:
     """Run once, watch it, and say what came out."""
     options, terminal = session.options, session.terminal
+    part, sets = _slice(options), _sets(options)
     with session.client() as client:
-        run = client.start_run(since_us=options.since, until_us=options.until)
+        run = client.start_run(since_us=options.since, until_us=options.until, slice=part, sets=sets)
         if not options.wait:
             terminal.data({"run": run_to_json(run)}, f"run {shown(run.run_id)} started")
             terminal.suggest("runs")
@@ -189,8 +192,23 @@ def recluster(session: Session) -> int:
             raise CoterieError(f"run {run.run_id} is {run.state.value}: {shown(run.error) or 'cancelled on request'}")
         findings = client.list_findings(run.run_id, limit=FINDINGS_MAX)[1]
     terminal.data({"run": run_to_json(run)}, render.run_summary(run, findings))
-    terminal.suggest("findings")
+    terminal.suggest("findings", *(() if part.is_whole else ("--run", run.run_id)))
     return 0
+
+
+def _slice(options: argparse.Namespace) -> Slice:
+    named = [] if options.accounts_from is None else read_names(options.accounts_from, LIMITS.run_accounts_max)
+    return Slice(
+        models=tuple(options.answered_by),
+        accounts=tuple(AccountId(name) for name in (*options.account, *named)),
+        attributes=dict(options.attribute),
+        field=options.field,
+    )
+
+
+def _sets(options: argparse.Namespace) -> tuple[ParameterSet, ...]:
+    first = ParameterSet(options.min_samples, options.min_cluster_size)
+    return (first, *options.also) if options.also or first != ParameterSet() else ()
 
 
 def watch(terminal: Terminal, client: Client, run: Run) -> Run:
@@ -216,7 +234,7 @@ def findings(session: Session) -> int:
         )
     terminal.data(findings_to_json(run_id, found), render.findings_table(found))
     if not run_id:
-        terminal.say("no run is done yet")
+        terminal.say("no whole run is done yet")
         terminal.suggest("recluster")
     elif not found:
         terminal.say(f"run {shown(run_id)} has no such findings")
@@ -405,14 +423,14 @@ def simulate(session: Session) -> int:
 
 
 def evaluate(session: Session) -> int:
-    """Score the newest run against the truth."""
+    """Score the newest whole run against the truth."""
     from coterie.simulation import evaluate as score
 
     options, terminal = session.options, session.terminal
     with session.client() as client:
         run_id, found = client.list_findings(kind=FindingKind.CAMPAIGN, limit=FINDINGS_MAX)
     if not run_id:
-        raise NotFoundError(f"no run is done yet: `{terminal.command('recluster')}` first")
+        raise NotFoundError(f"no whole run is done yet: `{terminal.command('recluster')}` first")
     scores = score([finding_to_json(item) for item in standing_findings(found)], options.events, options.truth)
     terminal.data({"run_id": run_id} | scores.to_json(), render.scores_table(scores.rows()))
     return 0
@@ -467,7 +485,7 @@ def demo(session: Session) -> int:
 
 
 def run_to_json(run: Run) -> dict[str, Any]:
-    """The JSON form of a run; times that are not known yet are null."""
+    """The JSON form of a run; times that are not known yet are null. Of a slice's accounts the first are listed."""
     value: dict[str, Any] = {
         "run_id": run.run_id,
         "state": run.state.value,
@@ -477,6 +495,14 @@ def run_to_json(run: Run) -> dict[str, Any]:
         "error": run.error,
         "measures": dict(run.measures),
         "parameters": dict(run.parameters),
+        "slice": {
+            "field": run.slice.field.value,
+            "models": list(run.slice.models),
+            "accounts": list(run.slice.accounts),
+            "accounts_total": run.slice.accounts_total,
+            "attributes": dict(run.slice.attributes),
+        },
+        "sets": [dataclasses.asdict(item) for item in run.sets],
     }
     for name in ("created", "started", "finished", "since", "until"):
         time_us = getattr(run, f"{name}_us")

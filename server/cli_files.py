@@ -139,6 +139,29 @@ def read_benchmark(path: str) -> list[BenchmarkItem]:
     return items
 
 
+def read_names(path: str, names_max: int) -> list[str]:
+    """The names in a file, one a line, without the blanks around them.
+
+    Raises:
+        InvalidError: a line that is not UTF-8, more than `names_max` lines, a damaged file, or an empty one, which
+            does not mean everybody.
+    """
+    names: list[str] = []
+    with open_lines(path) as lines:
+        for number, line in lines:
+            if len(names) == names_max:
+                raise InvalidError(f"{printable(path)} names more than {names_max} accounts", field="file")
+            try:
+                names.append(_not_too_long(line).decode("utf-8-sig").strip())
+            except UnicodeDecodeError as error:
+                raise InvalidError(f"line {number}: not UTF-8 text", field="file") from error
+        if lines.broken:
+            raise InvalidError(lines.broken, field="file")
+    if not names:
+        raise InvalidError(f"{printable(path)} names no account: expected one a line", field="file")
+    return names
+
+
 def _benchmark_item(number: int, line: bytes) -> BenchmarkItem:
     where = f"line {number}: "
     try:

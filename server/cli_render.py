@@ -26,7 +26,9 @@ from coterie.domain import (
     Run,
     RunState,
     Severity,
+    Slice,
     Stats,
+    TextField,
 )
 from coterie.server.cli_terminal import shown, styled
 
@@ -294,7 +296,7 @@ def hits_table(hits: Sequence[Hit], *, responses: bool = False) -> Table:
 def runs_table(runs: Sequence[Run]) -> Table:
     """One line a run."""
     made = table(
-        "run", "state", "asked for", "took", "window (UTC)", "by",
+        "run", "state", "asked for", "took", "window (UTC)", "of it", "by",
         right=("took",), whole=("asked for",),
     )  # fmt: skip
     for run in runs:
@@ -303,9 +305,29 @@ def runs_table(runs: Sequence[Run]) -> Table:
             state.append(f": {shown(run.error, 200)}")
         window = f"{moment(run.since_us)} to {moment(run.until_us)}" if run.until_us else "-"
         made.add_row(
-            styled(run.run_id, "bold"), state, moment(run.created_us), duration(run), window, shown(run.trigger)
+            styled(run.run_id, "bold"),
+            state,
+            moment(run.created_us),
+            duration(run),
+            window,
+            slice_words(run.slice),
+            shown(run.trigger),
         )
     return made
+
+
+def slice_words(part: Slice) -> str:
+    """What of its window a run looks at, in few words."""
+    words = ["responses"] if part.field is TextField.RESPONSE else []
+    words += [f"model {shown(model, 40)}" for model in part.models[:2]]
+    if len(part.models) > 2:
+        words.append(f"{len(part.models) - 2} more models")
+    if part.accounts_total == 1:
+        words.append(f"account {shown(part.accounts[0], 40)}")
+    elif part.accounts_total:
+        words.append(f"{number(part.accounts_total)} accounts")
+    words += [f"{shown(name, 40)}={shown(value, 40)}" for name, value in part.attributes.items()]
+    return ", ".join(words) or "all"
 
 
 def duration(run: Run) -> str:
@@ -329,9 +351,27 @@ def run_summary(run: Run, findings: Sequence[Finding]) -> Text:
         ("run ", "dim"),
         (shown(run.run_id), "bold"),
         f": {looked or 'the window'} from {moment(run.since_us)} to {moment(run.until_us)} UTC in {duration(run)}\n",
+        "" if run.slice.is_whole else f"only: {slice_words(run.slice)}; the standing findings stay as they are\n",
         "found: ",
         (found or "nothing", "bold"),
+        *(f"\n{line}" for line in _sets_lines(run)),
     )
+
+
+def _sets_lines(run: Run) -> list[str]:
+    """One line a parameter set, where there are several."""
+    lines = []
+    for place, item in enumerate(run.sets, start=1):
+        measures = {name: run.measures.get(f"sets.{place}.{name}") for name in ("families", "clustered", "agreement")}
+        if measures["families"] is None or measures["clustered"] is None:
+            continue
+        agreement = measures["agreement"]
+        lines.append(
+            f"{item.min_samples}/{item.min_cluster_size}: {number(measures['families'])} families hold "
+            f"{measures['clustered']:.0%} of the texts"
+            + (", the findings' set" if agreement is None else f", agreement with the first {agreement:.3f}")
+        )
+    return lines
 
 
 def benchmarks_table(benchmarks: Sequence[Benchmark]) -> Table:
@@ -368,7 +408,7 @@ def stats_table(stats: Stats) -> Table:
         "first exchange (UTC)": moment(stats.first_seen_us),
         "last exchange (UTC)": moment(stats.last_seen_us),
         "runs": number(stats.runs),
-        "findings of the newest run": number(stats.findings),
+        "findings of the newest whole run": number(stats.findings),
         "benchmarks": number(stats.benchmarks),
         "embedding model": f"{shown(stats.model_id)} ({stats.dim} dimensions)" if stats.model_id else "none yet",
         "database": f"{stats.database_bytes / 1e6:,.1f} MB",

@@ -21,21 +21,31 @@ from coterie.domain import (
     IngestResult,
     InvalidError,
     NotFoundError,
+    ParameterSet,
     Rejection,
     Review,
     ReviewState,
     Run,
     RunId,
     SearchResult,
+    Slice,
     Standing,
     Stats,
     UnavailableError,
     check_exchange,
 )
-from coterie.server.checks import check_benchmark, check_count, check_name, check_reason, check_texts
+from coterie.server.checks import (
+    check_benchmark,
+    check_count,
+    check_name,
+    check_reason,
+    check_sets,
+    check_slice,
+    check_texts,
+)
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding, EmbedLoop, Progress
-from coterie.server.jobs import Runs, Scheduler
+from coterie.server.jobs import WHOLE, Runs, Scheduler
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -176,19 +186,33 @@ class Engine:
 
     # Runs
 
-    def start_run(self, since_us: int | None, until_us: int | None, trigger: str = "manual") -> Run:
-        """Begin a run; see `Runs.start`.
+    def start_run(
+        self,
+        since_us: int | None,
+        until_us: int | None,
+        trigger: str = "manual",
+        *,
+        part: Slice = WHOLE,
+        sets: Sequence[ParameterSet] = (),
+    ) -> Run:
+        """Begin a run on a slice of its window, with the first of some parameter sets; see `Runs.start`.
 
         Raises:
+            InvalidError: also, a filter or a parameter set out of its limits.
             ConflictError: also, the data folder belongs to another model.
             UnavailableError: also, the model is not usable.
         """
+        check_slice(part)
+        if sets:
+            from coterie.detection import Parameters
+
+            check_sets(sets, Parameters().min_samples, self.config.graph_k)
         if self.store.time_range() is not None:  # a folder without exchanges is bound to no model by this
             self._embedding.encoder()
-        return self._runs.start(since_us, until_us, trigger)
+        return self._runs.start(since_us, until_us, trigger, part, sets)
 
     def run(self, run_id: str) -> Run:
-        """A run as it is now; "" is the newest. Raises NotFoundError."""
+        """A run as it is now; "" is the newest, whatever its slice: the one to watch. Raises NotFoundError."""
         return self._runs.get(run_id)
 
     def runs(self, limit: int, before: tuple[int, str] | None = None) -> list[Run]:
@@ -202,7 +226,7 @@ class Engine:
     # Findings
 
     def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
-        """The findings of a run, by default the newest that is done, and its id; most severe first."""
+        """The findings of a run, by default the newest whole one that is done, and its id; most severe first."""
         return self.store.findings(run_id)
 
     def finding(self, finding_id: FindingId) -> tuple[Finding, list[Review], list[Exchange]]:
@@ -225,13 +249,13 @@ class Engine:
         return finding
 
     def account(self, account_id: AccountId) -> AccountReport:
-        """Where an account stands in the newest run that is done. Raises NotFoundError."""
+        """Where an account stands in the newest whole run that is done. Raises NotFoundError."""
         check_name(account_id, "account_id")
         self._check_account(account_id)
         total = self.store.account_exchanges(account_id)
         run_id, standing = self.store.standing(account_id)
         if standing is None:
-            reason = "it has no exchange in the window of the newest run" if run_id else "no run is done yet"
+            reason = "it has no exchange in the window of the newest run" if run_id else "no whole run is done yet"
             return AccountReport(total, RunId(run_id), Standing(account_id, 0, reason=reason))
         _, findings = self.store.findings(run_id)
         held = tuple(finding for finding in findings if finding.finding_id in standing.findings)
@@ -282,7 +306,7 @@ class Engine:
         """Remove an account and what only it sent, from store, findings and indexes. Raises NotFoundError."""
         check_name(account_id, "account_id")
         self._check_account(account_id)
-        with self._runs.erasing():
+        with self._runs.erasing(account_id):
             erasure = self.store.erase_account(account_id, _now_us())
         if self.store.model() is not None:
             # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.

@@ -4,20 +4,23 @@ import logging
 import secrets
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import replace
 from pathlib import Path
 
 from coterie.domain import (
+    AccountId,
     CancelledRunError,
     ConflictError,
     CoterieError,
     Finding,
     InvalidError,
+    ParameterSet,
     Run,
     RunId,
     RunState,
+    Slice,
     Standing,
     UnavailableError,
     format_time,
@@ -39,6 +42,8 @@ _SCHEDULE_LOOK_S_MAX = 30.0
 _SCHEDULE_RETRY_S = 30.0
 _PAGE = 100
 
+WHOLE = Slice()
+
 Recluster = Callable[[Run, Stages], tuple[Run, list[Finding], list[Standing]]]
 """What a run does; `pipeline.Pipeline.recluster` in the service."""
 
@@ -57,13 +62,24 @@ class Runs:
         self._cancel = threading.Event()
         self._finishing = threading.Lock()
         self._void = ""
+        self._erased: list[AccountId] = []
         self._closing = False
         self._reported_at = 0.0
         self._saved_at = 0.0
         self._fail_unfinished()
 
-    def start(self, since_us: int | None, until_us: int | None, trigger: str) -> Run:
+    def start(
+        self,
+        since_us: int | None,
+        until_us: int | None,
+        trigger: str,
+        part: Slice = WHOLE,
+        sets: Sequence[ParameterSet] = (),
+    ) -> Run:
         """Accept a run of [since, until) and begin it; None is the default of `Pipeline`.
+
+        Args:
+            part, sets: as `checks` let them pass.
 
         Raises:
             InvalidError: since is not before until.
@@ -89,10 +105,13 @@ class Runs:
                 # 0 means open, and no exchange is as old as 1970.
                 since_us=0 if since_us is None else max(1, since_us),
                 until_us=0 if until_us is None else max(1, until_us),
+                slice=part,
+                sets=tuple(sets),
             )
             self._store.create_run(run)
             self._current = run
             self._void = ""
+            self._erased = []
             self._cancel = threading.Event()
             self._thread = threading.Thread(target=self._work, args=(run,), name="coterie-run", daemon=True)
             self._thread.start()
@@ -131,12 +150,13 @@ class Runs:
         return self._store.run(run_id)
 
     @contextmanager
-    def erasing(self) -> Iterator[None]:
+    def erasing(self, account_id: AccountId) -> Iterator[None]:
         """While the context is open no run starts or finishes; one at work has seen what is erased, so it fails."""
         with self._finishing:
             with self._lock:
                 if self._current is not None:
                     self._void = "an account was erased while this run was at work: start another"
+                    self._erased.append(account_id)
                     self._cancel.set()
             yield
 
@@ -198,7 +218,10 @@ class Runs:
     def _ended(self, state: RunState, error: str) -> Run:
         with self._lock:
             assert self._current is not None
-            run = replace(self._current, state=state, error=error, finished_us=_now_us())
+            part = self._current.slice
+            for account_id in self._erased:  # or its name would come back with this last record
+                part = part.without(account_id)
+            run = replace(self._current, state=state, error=error, finished_us=_now_us(), slice=part)
         try:
             self._store.update_run(run)
         except CoterieError as failure:  # the next start of the service records that it was cut off

@@ -2,8 +2,8 @@
 
 from dataclasses import replace
 
-from coterie.detection import Parameters, detect
-from coterie.domain import Finding, InvalidError, Run, SearchFilter, Standing, format_time
+from coterie.detection import Parameters, compare_sets, detect
+from coterie.domain import Finding, InvalidError, ParameterSet, Run, SearchFilter, Standing, TextField, format_time
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
@@ -26,33 +26,69 @@ class Pipeline:
     def recluster(self, run: Run, stages: Stages) -> tuple[Run, list[Finding], list[Standing]]:
         """The run with window, parameters and measures filled in, its findings and every account's standing.
 
+        Of a run on a slice, everything but what is compared with is the slice's: only its exchanges are read, and its
+        findings are matched with those of the last run of an equal slice. With responses as its field, those that have
+        none drop out, and the others' responses are the texts from here on. With several parameter sets, texts,
+        vectors and graphs are made once; findings come from the first.
+
         Raises:
-            InvalidError: no exchange lies in the window.
+            InvalidError: no exchange lies in the window, or none passes a filter, which it names.
             CancelledRunError: the run was asked to stop.
         """
+        self._check_some(run, *self._bounds(run))  # before what takes long, so that a mistyped filter is told at once
         stages.enter("embed")
         stages.measures["texts_embedded"] = self._embedding.embed_pending(stages.progress, stages.cancelled)
         stages.enter("window")
         since_us, until_us = self._bounds(run)
-        rows = self._store.window(SearchFilter(since_us=since_us, until_us=until_us))
-        if not rows.size:
-            raise InvalidError(
-                f"no exchange between {format_time(since_us)} and {format_time(until_us)}: choose another window"
-            )
-        _, earlier = self._store.findings()
-        window = self._builder.build(rows, earlier, stages)
-        parameters = Parameters()
+        self._check_some(run, since_us, until_us)
+        rows = self._store.window(run.slice.within(since_us, until_us), run.slice.field)
+        last = self._store.last_done(run.slice)
+        earlier = self._store.findings(last)[1] if last else []
+        window = self._builder.build(rows, run.slice, earlier, stages)
+        sets = [Parameters().turned(item) for item in run.sets or (ParameterSet(),)]
+        parameters = sets[0]
         detection = detect(window, parameters, progress=stages.follow, cancelled=stages.cancelled)
+        compared: dict[str, float] = {}
+        if len(sets) > 1:
+            stages.enter("compare")
+            compared = compare_sets(window, sets, cancelled=stages.cancelled)
         stages.leave()
         done = replace(
             run,
             since_us=since_us,
             until_us=until_us,
             parameters=parameters.as_dict(),
-            measures={**detection.measures, **stages.measures},
+            measures={**detection.measures, **compared, **stages.measures},
+            sets=tuple(ParameterSet(item.min_samples, item.min_cluster_size) for item in sets[: len(run.sets)]),
         )
         findings = [replace(finding, run_id=run.run_id) for finding in detection.findings]
         return done, findings, list(detection.standings)
+
+    def _check_some(self, run: Run, since_us: int, until_us: int) -> None:
+        """Raise InvalidError where nothing of the window passes; it names the first filter that alone is to blame."""
+        part, period = run.slice, f"between {format_time(since_us)} and {format_time(until_us)}"
+
+        def none(search_filter: SearchFilter, field: TextField = TextField.PROMPT) -> bool:
+            texts = self._store.candidate_texts(field, search_filter, limit=0)
+            return texts is not None  # None says that there are more than the limit
+
+        if not none(part.within(since_us, until_us), part.field):
+            return
+        within = SearchFilter(since_us=since_us, until_us=until_us)
+        if none(within):
+            raise InvalidError(f"no exchange {period}: choose another window")
+        if none(within, part.field):
+            raise InvalidError(
+                f"the slice is empty: field is response, no exchange {period} has one", field="slice.field"
+            )
+        for name, search_filter in (
+            ("models", replace(within, models=part.models)),
+            ("account_ids", replace(within, accounts=part.accounts)),
+            ("attributes", replace(within, attributes=part.attributes)),
+        ):
+            if none(search_filter):
+                raise InvalidError(f"the slice is empty: no exchange {period} passes {name}", field=f"slice.{name}")
+        raise InvalidError(f"the slice is empty: no exchange {period} passes all its filters", field="slice")
 
     def _bounds(self, run: Run) -> tuple[int, int]:
         """The window asked for; by default the days up to and with the newest exchange."""

@@ -1,8 +1,10 @@
 """Starts, lists, watches and cancels runs."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from coterie.client import wire
+from coterie.domain import LIMITS, Run
 from coterie.server.paging import page_key, page_size, page_token
 from coterie.server.services import Context, Desk
 from coterie.v1 import run_service_pb2, run_service_pb2_grpc, types_pb2
@@ -20,7 +22,13 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         """Starts a run and answers at once."""
         since_us = request.since_us if request.HasField("since_us") else None
         until_us = request.until_us if request.HasField("until_us") else None
-        run = await self._desk.call(self._desk.engine.start_run, since_us, until_us)
+        run = await self._desk.call(
+            self._desk.engine.start_run,
+            since_us,
+            until_us,
+            part=replace(wire.slice_from_wire(request.slice), accounts_unlisted=0),
+            sets=wire.sets_from_wire(request.sets),
+        )
         await self._desk.audit(context, "start_run", run.run_id)
         return run_service_pb2.StartRunResponse(run=wire.run_to_wire(run))
 
@@ -40,7 +48,7 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         page = runs[:size]
         token = page_token("runs", [page[-1].created_us, page[-1].run_id]) if len(runs) > size else ""
         return run_service_pb2.ListRunsResponse(
-            runs=[wire.run_to_wire(run) for run in page], page=types_pb2.PageResponse(next_page_token=token)
+            runs=[wire.run_to_wire(_listed(run)) for run in page], page=types_pb2.PageResponse(next_page_token=token)
         )
 
     async def WatchRun(
@@ -49,13 +57,13 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         """A run's progress until it is finished; at shutdown the run is stopped, which ends this too."""
         with self._desk.engine.changed.event() as changed:
             run = await self._desk.call(self._desk.engine.run, request.run_id)
-            yield run_service_pb2.WatchRunResponse(run=wire.run_to_wire(run))
+            yield run_service_pb2.WatchRunResponse(run=wire.run_to_wire(_listed(run)))
             while not run.state.finished:
                 await changed.wait()
                 changed.clear()
                 seen, run = run, await self._desk.call(self._desk.engine.run, run.run_id)
                 if run != seen:
-                    yield run_service_pb2.WatchRunResponse(run=wire.run_to_wire(run))
+                    yield run_service_pb2.WatchRunResponse(run=wire.run_to_wire(_listed(run)))
 
     async def CancelRun(
         self, request: run_service_pb2.CancelRunRequest, context: Context
@@ -64,3 +72,8 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         await self._desk.audit(context, "cancel_run", request.run_id)
         run = await self._desk.call(self._desk.engine.cancel_run, request.run_id)
         return run_service_pb2.CancelRunResponse(run=wire.run_to_wire(run))
+
+
+def _listed(run: Run) -> Run:
+    """The run for where it is one of many messages: a slice may name more accounts than fit."""
+    return replace(run, slice=run.slice.listed(LIMITS.run_accounts_listed_max))

@@ -6,7 +6,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.detection import stripped_texts
-from coterie.domain import BenchmarkView, Finding, NeighbourGraph, View, Window, WindowRows, normalise, text_digest
+from coterie.domain import (
+    BenchmarkView,
+    Finding,
+    NeighbourGraph,
+    Slice,
+    TextField,
+    View,
+    Window,
+    WindowRows,
+    normalise,
+    text_digest,
+)
 from coterie.index import graph_recall, neighbour_graph
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
@@ -27,8 +38,10 @@ class WindowBuilder:
         self._benchmarks = benchmarks
         self._config = config
 
-    def build(self, rows: WindowRows, earlier: Sequence[Finding], stages: Stages) -> Window:
-        """Everything detection is allowed to know about these rows.
+    def build(self, rows: WindowRows, part: Slice, earlier: Sequence[Finding], stages: Stages) -> Window:
+        """Everything detection is allowed to know about these rows, which are the slice `part` of their window.
+
+        Benchmarks are of prompts: responses are not held against them.
 
         Raises:
             CancelledRunError: between two batches.
@@ -53,8 +66,9 @@ class WindowBuilder:
             text_ids=text_ids,
             texts=tuple(texts),
             views=views,
-            benchmarks=self._benchmark_views(vectors, stages),
+            benchmarks=self._benchmark_views(vectors, stages) if part.field is TextField.PROMPT else (),
             earlier=tuple(earlier),
+            slice=part,
         )
 
     def _stripped(

@@ -361,7 +361,7 @@ def test_before_the_first_run_there_are_no_findings_and_no_error(coterie, tmp_pa
     coterie("--data-dir", data, "ingest", "-", stdin=lines_of([made_exchange(1)]))
     done = coterie("--data-dir", data, "findings", "--json")
     assert (done.code, done.json) == (0, {"run_id": "", "findings": []})
-    assert "no run is done yet" in done.err
+    assert "no whole run is done yet" in done.err
     assert coterie("--data-dir", data, "findings").out == ""
     assert coterie("--data-dir", data, "runs").out == ""
 
@@ -507,7 +507,7 @@ def test_simulate_writes_traffic_and_evaluate_scores_it(coterie, tmp_path):
     assert coterie("--data-dir", data, "ingest", out / "events.jsonl").code == 0
     done = coterie("--data-dir", data, "evaluate", out / "events.jsonl", out / "truth.json")
     assert done.code == 1
-    assert "no run is done yet" in done.err
+    assert "no whole run is done yet" in done.err
     benign = next(account for account, entry in truth.items() if entry["label"] == "benign")
     _finish(data, [made_finding("f", (*guilty, benign)), replace(made_finding("g", (benign,)), lineage=Lineage.GONE)])
     scores = coterie("--data-dir", data, "evaluate", out / "events.jsonl", out / "truth.json", "--json").json

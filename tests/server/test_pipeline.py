@@ -9,10 +9,24 @@ import pytest
 
 from coterie.client import Client
 from coterie.detection import Detection, Parameters, stripped_texts
-from coterie.domain import BenchmarkItem, Exchange, ExchangeId, Run, RunState, Window, normalise
+from coterie.domain import (
+    BenchmarkItem,
+    Exchange,
+    ExchangeId,
+    Finding,
+    Lineage,
+    ParameterSet,
+    Run,
+    RunState,
+    Slice,
+    TextField,
+    Window,
+    normalise,
+)
 from coterie.embedder import load_encoder
 from coterie.index import NumpyIndex
 from coterie.server import Config, Engine
+from coterie.server.views import WindowBuilder
 from coterie.simulation import Config as Traffic
 from coterie.simulation import simulate
 
@@ -43,8 +57,8 @@ def wrapped(exchange: Callable[..., Exchange]) -> list[Exchange]:
     ]
 
 
-def run_to_its_end(engine: Engine, finished: Any, *bounds: int) -> Run:
-    run: Run = finished(engine, engine.start_run(*(bounds or (None, None))).run_id)
+def run_to_its_end(engine: Engine, finished: Any, *bounds: int, **more: Any) -> Run:
+    run: Run = finished(engine, engine.start_run(*(bounds or (None, None)), **more).run_id)
     assert run.state is RunState.DONE, run.error
     return run
 
@@ -120,6 +134,139 @@ def test_tiny_windows_are_no_error(
     run = run_to_its_end(engine, finished)
     assert engine.findings() == (run.run_id, [])
     assert run.measures["raw_texts"] == len(set(prompts))
+
+
+def test_a_slice_holds_what_passes_and_nothing_else(
+    engine: Engine, exchange: Callable[..., Exchange], windows: list[Window], finished: Any
+) -> None:
+    made = [
+        exchange(number, model=f"m{number % 3}", attributes={"organisation": f"o{number % 2}"}) for number in range(90)
+    ]
+    engine.ingest(made).result(10)
+    for part, passes in (
+        (Slice(models=("m1", "m2")), lambda item: item.model in ("m1", "m2")),
+        (Slice(accounts=("account-1", "account-5")), lambda item: item.account_id in ("account-1", "account-5")),
+        (Slice(attributes={"organisation": "o1"}), lambda item: item.attributes["organisation"] == "o1"),
+        (
+            Slice(models=("m0",), attributes={"organisation": "o0"}),
+            lambda item: item.model == "m0" and item.attributes["organisation"] == "o0",
+        ),
+    ):
+        run = run_to_its_end(engine, finished, part=part)
+        expected = {item.exchange_id for item in made if passes(item)}
+        assert 0 < len(expected) < len(made)
+        assert set(windows[-1].rows.exchange_ids) == expected
+        assert windows[-1].slice == run.slice == part
+        assert engine.findings() == ("", [])
+    both = (exchange(20).time_us, exchange(50).time_us)
+    run_to_its_end(engine, finished, *both, part=Slice(models=("m1",)))
+    assert set(windows[-1].rows.exchange_ids) == {item.exchange_id for item in made[20:50] if item.model == "m1"}
+
+
+@pytest.mark.parametrize(
+    ("part", "named"),
+    [
+        (Slice(models=("m9",)), "passes models"),
+        (Slice(accounts=("nobody",), models=("m1",)), "passes account_ids"),
+        (Slice(attributes={"asn": "9"}), "passes attributes"),
+        (Slice(field=TextField.RESPONSE), "field is response"),
+        (Slice(models=("m1",), accounts=("account-2",)), "passes all its filters"),
+    ],
+)
+def test_an_empty_slice_fails_at_once_and_names_the_filter(
+    engine: Engine, exchange: Callable[..., Exchange], finished: Any, part: Slice, named: str
+) -> None:
+    engine.ingest([exchange(1, model="m1"), exchange(2, model="m2")]).result(10)
+    run = finished(engine, engine.start_run(None, None, part=part).run_id)
+    assert run.state is RunState.FAILED
+    assert named in run.error
+    assert "nobody" not in run.error
+    assert run.stage == ""  # before it embeds what waits
+
+
+def test_a_run_on_responses_sees_them_as_its_texts(
+    config: Config, exchange: Callable[..., Exchange], windows: list[Window], finished: Any
+) -> None:
+    made = [exchange(number, response=f"the answer {number % 20}" if number % 3 else "") for number in range(90)]
+    made.append(exchange(90, prompt="the answer 4", response="please explain bread to nobody"))
+    engine = Engine.open(replace(config, lazy_model=True))
+    try:
+        engine.register_benchmark("quiz", [BenchmarkItem("i", "the answer 4")])
+        engine.ingest(made).result(10)
+        run = run_to_its_end(engine, finished, part=Slice(field=TextField.RESPONSE))
+        window = windows[0]
+        answered = {item.exchange_id: item.response for item in made if item.response}
+        texts = [window.texts[text] for text in window.raw.text]
+        assert dict(zip(window.rows.exchange_ids, texts, strict=True)) == answered
+        assert engine.store.texts(window.rows.prompt) == texts
+        assert np.allclose(window.raw.vectors, ENCODER.encode(list(window.texts)), atol=2e-3)
+        assert window.benchmarks == ()
+        assert run.measures["raw_texts"] == len(set(answered.values()))
+        run_to_its_end(engine, finished)
+        assert len(windows[1].benchmarks) == 1
+    finally:
+        engine.close()
+
+
+def test_a_response_that_arrives_meanwhile_is_embedded_too(
+    config: Config, exchange: Callable[..., Exchange], windows: list[Window], finished: Any, monkeypatch: Any
+) -> None:
+    engine = Engine.open(replace(config, lazy_model=True))
+    try:
+        engine.ingest([exchange(number, response=f"answer {number}") for number in range(20)]).result(10)
+        embed = engine._embedding.embed_pending
+
+        def then_more(*arguments: Any) -> int:
+            done = embed(*arguments)
+            engine.ingest([exchange(number, response=f"answer {number}") for number in range(20, 50)]).result(10)
+            return done
+
+        monkeypatch.setattr(engine._embedding, "embed_pending", then_more)
+        run_to_its_end(engine, finished, part=Slice(field=TextField.RESPONSE))
+        assert len(windows[0].raw.vectors) == 50
+    finally:
+        engine.close()
+
+
+def test_one_account_has_families_and_is_no_campaign(
+    engine: Engine, exchange: Callable[..., Exchange], finished: Any
+) -> None:
+    engine.ingest(
+        [exchange(number, account="alone" if number % 2 else f"other-{number % 5}") for number in range(300)]
+    ).result(10)
+    run = run_to_its_end(engine, finished, part=Slice(accounts=("alone",)))
+    assert (run.measures["accounts"], run.measures["exchanges"]) == (1, 150)
+    assert run.measures["families"] >= 1
+    assert engine.findings(run.run_id) == (run.run_id, [])
+
+
+def test_several_sets_share_texts_vectors_and_graphs(
+    engine: Engine, exchange: Callable[..., Exchange], finished: Any, monkeypatch: Any
+) -> None:
+    engine.ingest([exchange(number) for number in range(300)]).result(10)
+    alone = run_to_its_end(engine, finished)
+    built: list[int] = []
+    graph = WindowBuilder._graph
+
+    def counted(builder: WindowBuilder, *arguments: Any) -> Any:
+        built.append(1)
+        return graph(builder, *arguments)
+
+    monkeypatch.setattr(WindowBuilder, "_graph", counted)
+    sets = (ParameterSet(), ParameterSet(5, 10), ParameterSet(10, 70))
+    run = run_to_its_end(engine, finished, sets=sets)
+    assert len(built) == 2  # one a view
+    assert run.sets == (ParameterSet(5, 10), ParameterSet(5, 10), ParameterSet(10, 70))
+    assert run.parameters == alone.parameters == Parameters().as_dict()
+    assert run.measures["sets.1.families"] == run.measures["families"] == alone.measures["families"]
+    assert run.measures["sets.2.agreement"] == 1
+    assert run.measures["sets.3.agreement"] < 1
+    assert run.measures["sets.3.families"] < run.measures["sets.1.families"]
+    assert not [name for name in alone.measures if name.startswith("sets.")]
+    turned = run_to_its_end(engine, finished, sets=(ParameterSet(10, 70),))
+    assert turned.parameters == Parameters(min_samples=10, min_cluster_size=70).as_dict()
+    assert turned.measures["families"] == run.measures["sets.3.families"]
+    assert not [name for name in turned.measures if name.startswith("sets.")]
 
 
 def test_every_prompt_has_its_vector_even_when_the_queue_moves(
@@ -205,8 +352,28 @@ def test_a_campaign_in_simulated_traffic_is_found_over_the_socket(client: Client
     accused = {account.account_id for finding in findings for account in finding.accounts}
     guilty = {account for account, truth in traffic.truth.items() if truth["label"] != "benign"}
     assert len(accused & guilty) > 0.5 * len(guilty)
+    assert_a_slice_leaves_these_standing(client, run, findings)
     for finding in findings:
         assert finding.run_id == run.run_id
         assert finding.evidence
         _, _, exemplars = client.get_finding(finding.finding_id)
         assert [item.exchange_id for item in exemplars] == list(finding.exemplars)
+
+
+def assert_a_slice_leaves_these_standing(client: Client, whole: Run, findings: list[Finding]) -> None:
+    """Runs on a finding's accounts find them again under ids of their own; no answer about the whole changes."""
+    accused = sorted({account.account_id for finding in findings for account in finding.accounts})
+    answers = [client.get_account(name) for name in accused]
+    others = sorted({hit.exchange.account_id for hit in client.search("write", k=1_000).hits} - set(accused))
+    part = Slice(accounts=(*accused, *others[: 2 * len(accused)]))
+    runs = [list(client.watch_run(client.start_run(slice=part).run_id))[-1] for _ in range(2)]
+    assert [(run.state, run.slice) for run in runs] == [(RunState.DONE, part.listed(20))] * 2
+    assert client.get_run(runs[0].run_id).slice == part
+    assert client.list_findings() == (whole.run_id, findings)
+    assert [client.get_account(name) for name in accused] == answers
+    first, second = (client.list_findings(run.run_id)[1] for run in runs)
+    assert first
+    assert not {item.finding_id for item in first} & {item.finding_id for item in findings}
+    assert {item.lineage for item in first} == {Lineage.NEW}
+    assert {item.lineage for item in second} == {Lineage.STEADY}
+    assert [item.finding_id for item in first] == [item.finding_id for item in second]

@@ -211,7 +211,7 @@ def test_reviews_are_checked(filled: Client, stubs: Stubs) -> None:
 
 
 def test_an_account_is_told_where_it_stands(filled: Client) -> None:
-    assert filled.get_account("account-1").standing.reason == "no run is done yet"
+    assert filled.get_account("account-1").standing.reason == "no whole run is done yet"
     run = run_to_its_end(filled)
     held = filled.get_account("account-1")
     assert [finding.finding_id for finding in held.findings] == ["f-big"]
