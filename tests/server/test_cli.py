@@ -206,6 +206,12 @@ def test_every_verb_and_option_has_its_help(coterie):
         ("search", "x", "--attribute", "asn"),
         ("recluster", "--since", "yesterday"),
         ("recluster", "--no-wait"),
+        ("recluster", "--field", "system"),
+        ("recluster", "--also", "10"),
+        ("recluster", "--also", "10/1"),
+        ("recluster", "--also", "1/10"),
+        ("recluster", "--min-samples", "101"),
+        ("recluster", "--attribute", "organisation"),
         ("review", "f-one", "confirmed"),
         ("review", "f-one", "guilty", "--reason", "x"),
         ("findings", "--kind", "campaigns"),
@@ -550,6 +556,66 @@ def test_recluster_embeds_runs_and_says_what_came_out(coterie, traffic):
     runs = coterie(*base, "runs", "--json").json["runs"]
     assert runs[0]["run_id"] == run["run_id"]
     assert len(runs) == 2
+
+
+def test_recluster_on_a_slice_leaves_the_standing_findings(coterie, traffic, tmp_path):
+    base = ("--data-dir", traffic.parent / "new", "--model", "hash")
+    assert coterie(*base, "recluster").code == 0
+    standing = coterie(*base, "findings", "--json").json
+    events = [json.loads(line) for line in (traffic / "events.jsonl").read_text().splitlines()]
+    names = sorted({event["account_id"] for event in events})[:30]
+    (tmp_path / "names").write_text("\n".join(names[1:]))
+    picked = ("--account", names[0], "--accounts-from", tmp_path / "names")
+    done = coterie(*base, "recluster", *picked, "--also", "10/20", "--since", "2026-01-01")
+    assert done.code == 0, done.err
+    assert "only: 30 accounts; the standing findings stay as they are" in done.out
+    assert re.search(r"^5/10: [\d,]+ families hold \d+% of the texts, the findings' set$", done.out, re.M)
+    assert re.search(r"^10/20: [\d,]+ families .*, agreement with the first -?\d\.\d{3}$", done.out, re.M)
+    runs = coterie(*base, "runs", "--json").json["runs"]
+    assert runs[0]["slice"] == {
+        "field": "prompt",
+        "models": [],
+        "accounts": names[:20],
+        "accounts_total": 30,
+        "attributes": {},
+    }
+    assert runs[0]["measures"]["accounts"] == 30
+    assert runs[0]["sets"] == [
+        {"min_samples": 5, "min_cluster_size": 10},
+        {"min_samples": 10, "min_cluster_size": 20},
+    ]
+    assert runs[1]["slice"]["accounts_total"] == 0
+    assert done.err.splitlines()[-1].endswith(f"findings --run {runs[0]['run_id']}")
+    assert "30 accounts" in coterie(*base, "runs").out
+    assert coterie(*base, "findings", "--json").json == standing
+    assert coterie(*base, "findings", "--run", runs[0]["run_id"], "--json").json["run_id"] == runs[0]["run_id"]
+
+
+def test_recluster_on_responses_and_by_model_and_label(coterie, tmp_path):
+    data = tmp_path / "new"
+    (tmp_path / "events").write_bytes(lines_of([made_exchange(number) for number in range(40)]))
+    base = ("--data-dir", data, "--model", "hash")
+    assert coterie(*base, "ingest", tmp_path / "events").code == 0
+    by = ("--model", "m1", "--model", "m9", "--attribute", "asn=1", "--field", "response", "--min-samples", 3)
+    done = coterie(*base, "recluster", *by, "--json")
+    assert done.code == 0, done.err
+    run = done.json["run"]
+    assert (run["measures"]["exchanges"], run["parameters"]["min_samples"]) == (20, 3)
+    assert run["slice"]["field"] == "response"
+    assert "responses, model m1, model m9, asn=1" in " ".join(coterie(*base, "recluster", *by).out.split())
+    assert coterie(*base, "findings").err.startswith("no whole run is done yet")
+    done = coterie(*base, "recluster", "--model", "m7")
+    assert done.code == 1
+    assert "passes models" in done.err
+
+
+def test_a_file_of_no_accounts_is_not_everybody(coterie, traffic, tmp_path):
+    (tmp_path / "names").write_text("\n")
+    done = coterie(
+        "--data-dir", traffic.parent / "new", "--model", "hash", "recluster", "--accounts-from", tmp_path / "names"
+    )
+    assert done.code == 1
+    assert "names no account" in done.err
 
 
 def test_a_run_that_fails_is_a_failure(coterie, traffic):

@@ -5,7 +5,7 @@ import pytest
 
 from coterie.domain import BenchmarkItem, InvalidError
 from coterie.server import cli_files
-from coterie.server.cli_files import PROBLEMS_KEPT, Exchanges, open_lines, read_benchmark
+from coterie.server.cli_files import PROBLEMS_KEPT, Exchanges, open_lines, read_benchmark, read_names
 
 
 def line(number, **more):
@@ -121,3 +121,19 @@ def test_a_benchmark_is_all_or_nothing(tmp_path, content, message):
     path.write_bytes(content)
     with pytest.raises(InvalidError, match=message):
         read_benchmark(str(path))
+
+
+def test_names_are_read_one_a_line(tmp_path):
+    path = tmp_path / "names"
+    path.write_bytes("\ufeffa b \n\n  ç\r\nlast".encode())
+    assert read_names(str(path), 3) == ["a b", "ç", "last"]
+    with pytest.raises(InvalidError, match="more than 2 accounts"):
+        read_names(str(path), 2)
+
+
+@pytest.mark.parametrize(("content", "says"), [(b"\n \n", "names no account"), (b"a\n\xff\n", "line 2: not UTF-8")])
+def test_a_file_that_names_nobody_is_refused(tmp_path, content, says):
+    path = tmp_path / "names"
+    path.write_bytes(content)
+    with pytest.raises(InvalidError, match=says):
+        read_names(str(path), 9)

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from coterie.domain import (
+    LIMITS,
     AccountId,
     ConflictError,
     CoterieError,
@@ -17,9 +18,12 @@ from coterie.domain import (
     Exchange,
     InvalidError,
     NotFoundError,
+    ParameterSet,
     Run,
     RunId,
     RunState,
+    Slice,
+    TextField,
     UnavailableError,
 )
 from coterie.server import Config, Engine
@@ -352,3 +356,95 @@ def test_a_schedule_outlives_a_bad_moment(
         assert "secret" not in caplog.text
     finally:
         engine.close()
+
+
+@pytest.mark.parametrize(
+    ("part", "field"),
+    [
+        (Slice(accounts=tuple(AccountId(f"a{number}") for number in range(10_001))), "slice.account_ids"),
+        (Slice(accounts=(AccountId(""),)), "slice.account_ids"),
+        (Slice(accounts=(AccountId("a" * 257),)), "slice.account_ids"),
+        (Slice(models=tuple(f"m{number}" for number in range(1_001))), "slice.models"),
+        (Slice(models=("m" * 257,)), "slice.models"),
+        (Slice(attributes={f"k{number}": "v" for number in range(33)}), "slice.attributes"),
+        (Slice(attributes={"k" * 65: "v"}), "slice.attributes"),
+        (Slice(attributes={"k": "v" * 513}), "slice.attributes"),
+    ],
+    ids=range(8),
+)
+def test_slices_out_of_their_limits_are_refused(filled: Engine, part: Slice, field: str) -> None:
+    with pytest.raises(InvalidError) as caught:
+        filled.start_run(None, None, part=part)
+    assert caught.value.field == field
+    assert filled.runs(10) == []
+
+
+def test_a_slice_at_its_limits_is_taken(filled: Engine, finished: Callable[[Engine, str], Run]) -> None:
+    part = Slice(
+        ("", *(f"m{number}" for number in range(999))),
+        tuple(AccountId(f"{number:0256}") for number in range(10_000)),
+        {f"{number:064}": "v" * 512 for number in range(32)},
+        field=TextField.RESPONSE,
+    )
+    sets = (ParameterSet(),) * LIMITS.parameter_sets_max
+    run = finished(filled, filled.start_run(None, None, part=part, sets=sets).run_id)
+    assert (run.slice, run.sets, run.state) == (part, sets, RunState.DONE)
+
+
+@pytest.mark.parametrize(
+    ("sets", "says"),
+    [
+        ([ParameterSet()] * 9, "the limit is 8"),
+        ([ParameterSet(min_samples=1)], "between 2 and 100"),
+        ([ParameterSet(min_samples=-1)], "between 2 and 100"),
+        ([ParameterSet(min_samples=101)], "between 2 and 100"),
+        ([ParameterSet(min_cluster_size=1)], "between 2 and 10000"),
+        ([ParameterSet(min_cluster_size=10_001)], "between 2 and 10000"),
+        ([ParameterSet(), ParameterSet(min_samples=11)], "set graph_k to 33, or ask for at most 10"),
+    ],
+)
+def test_parameter_sets_out_of_their_limits_are_refused(filled: Engine, sets: list[ParameterSet], says: str) -> None:
+    assert filled.config.graph_k == 30
+    with pytest.raises(InvalidError, match=says) as caught:
+        filled.start_run(None, None, sets=sets)
+    assert caught.value.field.startswith("sets")
+    assert filled.runs(10) == []
+
+
+def test_the_default_set_needs_its_graph_too(config: Config, exchange: Callable[..., Exchange], script: Any) -> None:
+    engine = Engine.open(replace(config, graph_k=14))
+    try:
+        engine.ingest([exchange(1)]).result(10)
+        with pytest.raises(InvalidError, match="min_samples 5 takes a graph of at least 15 neighbours"):
+            engine.start_run(None, None, sets=[ParameterSet(min_cluster_size=20)])
+    finally:
+        engine.close()
+
+
+def test_an_account_erased_while_a_run_on_it_is_at_work_stays_erased(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run]
+) -> None:
+    script.go.clear()
+    part = Slice(accounts=(AccountId("account-1"), AccountId("account-2")))
+    run = filled.start_run(None, None, part=part)
+    script.started.wait(10)
+    filled.erase_account(AccountId("account-1"))
+    script.go.set()
+    assert finished(filled, run.run_id).state is RunState.FAILED
+    assert filled.store.run(run.run_id).slice.accounts == ("(erased)", "account-2")
+
+
+def test_a_cancelled_run_on_a_slice_leaves_nothing_and_the_next_is_compared_with_the_one_before(
+    filled: Engine, script: Any, finished: Callable[[Engine, str], Run]
+) -> None:
+    part = Slice(models=("m",))
+    good = finished(filled, filled.start_run(None, None, part=part).run_id)
+    script.go.clear()
+    script.started.clear()
+    second = filled.start_run(None, None, part=part)
+    script.started.wait(10)
+    filled.cancel_run(second.run_id)
+    assert finished(filled, second.run_id).state is RunState.CANCELLED
+    assert filled.findings(second.run_id) == (second.run_id, [])
+    assert filled.store.last_done(part) == good.run_id
+    assert filled.findings() == ("", [])

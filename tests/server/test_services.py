@@ -13,6 +13,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from coterie.client import Client
 from coterie.client.channel import Stubs
 from coterie.domain import (
+    AccountId,
     BenchmarkItem,
     ConflictError,
     CoterieError,
@@ -21,10 +22,12 @@ from coterie.domain import (
     FindingKind,
     InvalidError,
     NotFoundError,
+    ParameterSet,
     ReviewState,
     Run,
     RunState,
     SearchFilter,
+    Slice,
     TextField,
 )
 from coterie.embedder import load_encoder
@@ -208,6 +211,39 @@ def test_reviews_are_checked(filled: Client, stubs: Stubs) -> None:
             filled.review_finding("f-big", ReviewState.WATCHED, reason)
     with pytest.raises(NotFoundError):
         filled.review_finding("nothing", ReviewState.WATCHED, "why")
+
+
+def test_what_a_slice_found_is_read_by_its_run_and_changes_no_other_answer(filled: Client) -> None:
+    accounts = tuple(AccountId(f"account-{number:02}") for number in range(25))
+    part = Slice(("large",), accounts, field=TextField.RESPONSE)
+    sets = (ParameterSet(5, 10), ParameterSet(10, 20))
+
+    def run_it() -> list[Run]:
+        return list(filled.watch_run(filled.start_run(slice=part, sets=sets).run_id))
+
+    states = run_it()
+    assert all(run.slice == part.listed(20) for run in states)
+    assert states[-1].slice.accounts == accounts[:20]
+    assert states[-1].slice.accounts_unlisted == 5
+    assert filled.get_run(states[-1].run_id).slice == part
+    assert filled.get_run().sets == sets
+    assert filled.list_findings() == ("", [])
+    assert filled.get_account("account-1").standing.reason == "no whole run is done yet"
+    assert len(filled.list_findings(states[-1].run_id)[1]) == 2
+    whole = run_to_its_end(filled)
+    answer = filled.get_account("account-1")
+    run_it()
+    assert filled.list_findings()[0] == whole.run_id
+    assert filled.get_account("account-1") == answer
+    assert [run.slice for run in filled.list_runs()] == [part.listed(20), Slice(), part.listed(20)]
+    with pytest.raises(InvalidError, match=r"slice\.models has 1001 entries"):
+        filled.start_run(slice=Slice(tuple(f"m{number}" for number in range(1_001))))
+
+
+def test_how_many_accounts_a_listing_left_out_is_not_read_in_a_request(filled: Client, stubs: Stubs) -> None:
+    request = run_service_pb2.StartRunRequest(slice=run_service_pb2.Slice(accounts_unlisted=3))
+    run = stubs.run.StartRun(request).run
+    assert list(filled.watch_run(run.run_id))[-1].slice.is_whole
 
 
 def test_an_account_is_told_where_it_stands(filled: Client) -> None:
