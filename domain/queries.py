@@ -152,11 +152,11 @@ class SearchResult:
 
 @dataclass(frozen=True, slots=True)
 class AccountReport:
-    """Where an account stands in the newest run that is done.
+    """Where an account stands in the newest whole run that is done.
 
     Attributes:
         exchanges_total: its exchanges in the whole store.
-        run_id: empty when there is no finished run yet.
+        run_id: empty when no whole run is done yet; runs on a slice do not count.
         standing: its place in that run; `standing.exchanges` is 0 when it is not in the window.
         findings: those that hold it, whole; `standing.findings` are their ids.
     """
