@@ -23,6 +23,8 @@ from coterie.domain import (
     CoterieError,
     Erasure,
     Exchange,
+    Family,
+    FamilyLineage,
     Finding,
     FindingKind,
     ParameterSet,
@@ -247,6 +249,19 @@ class AsyncClient:
     async def get_account(self, account_id: str) -> AccountReport:
         """Whether an account is in anything, and if not, how near it was."""
         return await self._call(calls.get_account(account_id))
+
+    async def list_families(
+        self, run_id: str = "", *, lineage: FamilyLineage | None = None, limit: int = LIMITS.page_size_max
+    ) -> tuple[str, list[Family]]:
+        """The run's id ("" when there is none yet) and its families, those of most exchanges first.
+
+        Args:
+            run_id: empty means the newest run that is done and was not on a slice.
+            lineage: only these.
+            limit: families at most.
+        """
+        listing = await self._list(calls.list_families(run_id, lineage, limit))
+        return listing.run_id, listing.items
 
     async def register_benchmark(self, name: str, items: Iterable[BenchmarkItem]) -> Benchmark:
         """Register a reference corpus, all or nothing; the same items again change nothing."""

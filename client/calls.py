@@ -19,6 +19,8 @@ from coterie.domain import (
     CoterieError,
     Erasure,
     Exchange,
+    Family,
+    FamilyLineage,
     Finding,
     FindingId,
     FindingKind,
@@ -240,6 +242,25 @@ def get_account(account_id: str) -> Call[AccountReport]:
     return Call(
         lambda stubs, timeout_s: stubs.finding.GetAccount(request, timeout=timeout_s),
         wire.account_report_from_wire,
+    )
+
+
+def list_families(run_id: str, lineage: FamilyLineage | None, limit: int) -> Listing[Family]:
+    """The families of one run, those of most exchanges first; the run of the first page holds for all."""
+    return Listing(lambda run, page: _families_page(run, lineage, page), limit, run_id)
+
+
+def _families_page(run_id: str, lineage: FamilyLineage | None, page: types_pb2.PageRequest) -> Call[Page[Family]]:
+    request = finding_service_pb2.ListFamiliesRequest(
+        run_id=run_id,
+        lineage=finding_service_pb2.FAMILY_LINEAGE_UNSPECIFIED if lineage is None else wire.FAMILY_LINEAGES[lineage],
+        page=page,
+    )
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.ListFamilies(request, timeout=timeout_s),
+        lambda answer: Page(
+            [wire.family_from_wire(family) for family in answer.families], answer.page.next_page_token, answer.run_id
+        ),
     )
 
 

@@ -11,6 +11,7 @@ from typing import Any, TypeVar
 import grpc
 
 from coterie.domain import (
+    AccountFamily,
     AccountId,
     AccountReport,
     Benchmark,
@@ -23,7 +24,9 @@ from coterie.domain import (
     Evidence,
     Exchange,
     ExchangeId,
+    Family,
     FamilyId,
+    FamilyLineage,
     Finding,
     FindingAccount,
     FindingBenchmark,
@@ -70,6 +73,9 @@ RUN_STATES = {item: run_service_pb2.RunState.Value(f"RUN_STATE_{item.name}") for
 KINDS = {item: finding_service_pb2.FindingKind.Value(f"FINDING_KIND_{item.name}") for item in FindingKind}
 SEVERITIES = {item: finding_service_pb2.Severity.Value(f"SEVERITY_{item.name}") for item in Severity}
 LINEAGES = {item: finding_service_pb2.Lineage.Value(f"LINEAGE_{item.name}") for item in Lineage}
+FAMILY_LINEAGES = {
+    item: finding_service_pb2.FamilyLineage.Value(f"FAMILY_LINEAGE_{item.name}") for item in FamilyLineage
+}
 REVIEW_STATES = {item: finding_service_pb2.ReviewState.Value(f"REVIEW_STATE_{item.name}") for item in ReviewState}
 
 
@@ -455,6 +461,10 @@ def account_report_to_wire(report: AccountReport) -> finding_service_pb2.GetAcco
         nearest_p_value=report.standing.nearest_p_value,
         reason=report.standing.reason,
         pool_exchanges=report.standing.pool_exchanges,
+        families=[
+            finding_service_pb2.AccountFamily(family_id=item.family_id, texts=item.texts, joined=item.joined)
+            for item in report.families
+        ],
     )
 
 
@@ -478,6 +488,47 @@ def account_report_from_wire(message: finding_service_pb2.GetAccountResponse) ->
             pool_exchanges=message.pool_exchanges,
         ),
         findings=findings,
+        families=tuple(AccountFamily(FamilyId(item.family_id), item.texts, item.joined) for item in message.families),
+    )
+
+
+def family_to_wire(family: Family) -> finding_service_pb2.Family:
+    """A family of a run."""
+    return finding_service_pb2.Family(
+        family_id=family.family_id,
+        texts=family.texts,
+        exchanges=family.exchanges,
+        accounts=family.accounts,
+        lineage=FAMILY_LINEAGES[family.lineage],
+        lineage_of=family.lineage_of,
+        gate_distance=family.gate_distance,
+        exemplar=family.exemplar,
+        first_seen_us=family.first_seen_us,
+        last_seen_us=family.last_seen_us,
+        run_id=family.run_id,
+        joined=family.joined,
+    )
+
+
+def family_from_wire(message: finding_service_pb2.Family) -> Family:
+    """A family of a run.
+
+    Raises:
+        InvalidError: a lineage this version does not know.
+    """
+    return Family(
+        family_id=FamilyId(message.family_id),
+        texts=message.texts,
+        exchanges=message.exchanges,
+        accounts=message.accounts,
+        lineage=enum_from_wire(FAMILY_LINEAGES, message.lineage, "lineage"),
+        lineage_of=tuple(FamilyId(earlier) for earlier in message.lineage_of),
+        gate_distance=message.gate_distance,
+        exemplar=ExchangeId(message.exemplar),
+        first_seen_us=message.first_seen_us,
+        last_seen_us=message.last_seen_us,
+        run_id=RunId(message.run_id),
+        joined=message.joined,
     )
 
 

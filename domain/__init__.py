@@ -26,6 +26,7 @@ from coterie.domain.families import (
     FamilyLabels,
     FamilyLineage,
     FamilyRecord,
+    family_to_json,
 )
 from coterie.domain.findings import (
     Evidence,
@@ -125,6 +126,7 @@ __all__ = [
     "evidence_to_json",
     "exchange_from_json",
     "exchange_to_json",
+    "family_to_json",
     "finding_to_json",
     "format_time",
     "normalise",

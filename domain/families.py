@@ -2,10 +2,12 @@
 
 from dataclasses import dataclass, fields, replace
 from enum import StrEnum
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coterie.domain.exchange import format_time
 from coterie.domain.ids import ExchangeId, FamilyId, RunId
 
 
@@ -49,6 +51,23 @@ class Family:
     lineage_of: tuple[FamilyId, ...] = ()
     run_id: RunId = RunId("")
     joined: int = 0
+
+
+def family_to_json(family: Family) -> dict[str, Any]:
+    """The JSON form of a family: that of `coterie families --json`."""
+    return {
+        "family_id": family.family_id,
+        "texts": family.texts,
+        "accounts": family.accounts,
+        "exchanges": family.exchanges,
+        "lineage": family.lineage.value,
+        "lineage_of": list(family.lineage_of),
+        "joined": family.joined,
+        "gate_distance": family.gate_distance,
+        "exemplar": family.exemplar,
+        "first_seen": format_time(family.first_seen_us),
+        "last_seen": format_time(family.last_seen_us),
+    }
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -5,6 +5,7 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 
 from coterie.domain.exchange import Exchange
+from coterie.domain.families import AccountFamily
 from coterie.domain.findings import Finding, ReviewState, Standing
 from coterie.domain.ids import AccountId, FindingId, RunId, Sequence
 
@@ -159,9 +160,11 @@ class AccountReport:
         run_id: empty when no whole run is done yet; runs on a slice do not count.
         standing: its place in that run; `standing.exchanges` is 0 when it is not in the window.
         findings: those that hold it, whole; `standing.findings` are their ids.
+        families: those its prompts are in, as of the newest run of everything in the default window, most first.
     """
 
     exchanges_total: int
     run_id: RunId
     standing: Standing
     findings: tuple[Finding, ...] = ()
+    families: tuple[AccountFamily, ...] = ()

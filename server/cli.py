@@ -16,6 +16,7 @@ from coterie.client.ingest import BATCH_DEFAULT
 from coterie.domain import (
     LIMITS,
     CoterieError,
+    FamilyLineage,
     FindingKind,
     InvalidError,
     ParameterSet,
@@ -218,6 +219,16 @@ def _add_reading_verbs(verbs: Any) -> None:
     findings.add_argument("--account", default="", metavar="ID", help="only those that hold this account")
     finding = _verb(verbs, "finding", cli_commands.finding, "show one finding with its evidence")
     finding.add_argument("id", metavar="ID", help="the finding")
+    families = _verb(verbs, "families", cli_commands.families, "list the families of a run, and what became of them")
+    families.add_argument(
+        "--run", default="", metavar="ID", help="of this run (default: the newest whole one that is done)"
+    )
+    families.add_argument(
+        "--lineage", type=_word(FamilyLineage), metavar="LINEAGE", help=f"only {_words(FamilyLineage)}"
+    )
+    families.add_argument(
+        "--limit", type=_between(1, 1_000_000), default=50, metavar="N", help="at most so many (default: 50)"
+    )
     account = _verb(
         verbs, "account", cli_commands.account, "tell whether an account is in anything, or how near it was"
     )
@@ -401,7 +412,7 @@ def _parameter_set(value: str) -> ParameterSet:
     return ParameterSet(_between(2, LIMITS.min_samples_max)(least), _between(2, LIMITS.min_cluster_size_max)(size))
 
 
-def _word(kind: type[FindingKind] | type[ReviewState] | type[TextField]) -> Callable[[str], Any]:
+def _word(kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[TextField]) -> Callable[[str], Any]:
     def converted(value: str) -> Any:
         try:
             return kind(value)
@@ -411,7 +422,7 @@ def _word(kind: type[FindingKind] | type[ReviewState] | type[TextField]) -> Call
     return converted
 
 
-def _words(kind: type[FindingKind] | type[ReviewState] | type[TextField]) -> str:
+def _words(kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[TextField]) -> str:
     return ", ".join(member.value for member in kind)
 
 

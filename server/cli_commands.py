@@ -32,6 +32,7 @@ from coterie.domain import (
     TextField,
     UnavailableError,
     exchange_to_json,
+    family_to_json,
     finding_to_json,
     format_time,
 )
@@ -248,6 +249,24 @@ def findings_to_json(run_id: str, found: list[Finding]) -> dict[str, Any]:
     return {"run_id": run_id, "findings": [finding_to_json(finding) for finding in found]}
 
 
+def families(session: Session) -> int:
+    """The families of a run."""
+    options, terminal = session.options, session.terminal
+    with session.client() as client:
+        run_id, found = client.list_families(options.run, lineage=options.lineage, limit=options.limit + 1)
+    more, found = len(found) > options.limit, found[: options.limit]
+    value = {"run_id": run_id, "families": [family_to_json(family) for family in found]}
+    terminal.data(value, render.families_table(found))
+    if not run_id:
+        terminal.say("no whole run is done yet")
+        terminal.suggest("recluster")
+    elif not found:
+        terminal.say(f"run {shown(run_id)} has no such families, or too many runs have followed it")
+    elif more:
+        terminal.say("there are more: --limit lists them")
+    return 0
+
+
 def finding(session: Session) -> int:
     """One finding, whole."""
     terminal = session.terminal
@@ -286,6 +305,7 @@ def account(session: Session) -> int:
         "nearest_p_value": standing.nearest_p_value,
         "reason": standing.reason,
         "pool_exchanges": standing.pool_exchanges,
+        "families": [dataclasses.asdict(family) for family in report.families],
     }
     session.terminal.data(value, render.account_page(report))
     if report.findings:

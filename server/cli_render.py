@@ -17,6 +17,8 @@ from coterie.domain import (
     Erasure,
     Evidence,
     Exchange,
+    Family,
+    FamilyLineage,
     Finding,
     FindingKind,
     Hit,
@@ -114,6 +116,32 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             number(len(finding.accounts)),
             Text(finding.lineage.value, style="dim" if finding.lineage is Lineage.STEADY else ""),
             Text(finding.review.value, style="dim" if finding.review is ReviewState.OPEN else "bold"),
+        )
+    return made
+
+
+def families_table(families: Sequence[Family]) -> Table:
+    """One line a family."""
+    made = table(
+        "family", "texts", "accounts", "exchanges", "lineage", "joined", "last (UTC)",
+        right=("texts", "accounts", "exchanges", "joined"),
+        whole=("last (UTC)",),
+    )  # fmt: skip
+    for family in families:
+        others = [earlier for earlier in family.lineage_of if earlier != family.family_id]
+        lineage = Text(family.lineage.value, style="dim" if family.lineage is FamilyLineage.STEADY else "")
+        if others:
+            lineage.append(f" from {', '.join(shown(earlier) for earlier in others[:3])}")
+        if len(others) > 3:
+            lineage.append(f" and {number(len(others) - 3)} more")
+        made.add_row(
+            styled(family.family_id, "bold"),
+            number(family.texts),
+            number(family.accounts),
+            number(family.exchanges),
+            lineage,
+            number(family.joined) if family.joined else "",
+            moment(family.last_seen_us),
         )
     return made
 
@@ -259,7 +287,16 @@ def account_page(report: AccountReport) -> Group:
         )
     else:
         verdict = Group(Text("It is in no finding."), _nearest(report))
-    return Group(head, verdict)
+    parts: list[RenderableType] = [head, verdict]
+    if report.families:
+        held = ", ".join(
+            f"{shown(family.family_id)} ({number(family.texts)}"
+            + (f", {number(family.joined)} since the run)" if family.joined else ")")
+            for family in report.families[:FAMILIES_SHOWN]
+        )
+        more = len(report.families) - FAMILIES_SHOWN
+        parts.append(Text(f"Its prompts by family: {held}" + (f" and {number(more)} more" if more > 0 else "")))
+    return Group(*parts)
 
 
 def _nearest(report: AccountReport) -> Text:

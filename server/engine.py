@@ -16,6 +16,8 @@ from coterie.domain import (
     CancelledRunError,
     Erasure,
     Exchange,
+    Family,
+    FamilyLineage,
     Finding,
     FindingId,
     IngestResult,
@@ -31,6 +33,7 @@ from coterie.domain import (
     Slice,
     Standing,
     Stats,
+    TextField,
     UnavailableError,
     check_exchange,
 )
@@ -45,7 +48,8 @@ from coterie.server.checks import (
 )
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding, EmbedLoop, Progress
-from coterie.server.jobs import WHOLE, Runs, Scheduler
+from coterie.server.families import StandingFamilies
+from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -71,7 +75,8 @@ class Engine:
         self._indexes: Indexes | None = None
         self._benchmarks: Benchmarks | None = None
         self._embedding = Embedding(store, config, self._follow)
-        self._loop = EmbedLoop(self._embedding, self._follow)
+        self._loop = EmbedLoop(self._embedding, self._follow_and_join)
+        self._families = StandingFamilies(store)
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
         self._runs = Runs(store, self._recluster, self.changed)
         schedule = parse_schedule(config.schedule)
@@ -256,10 +261,16 @@ class Engine:
         run_id, standing = self.store.standing(account_id)
         if standing is None:
             reason = "it has no exchange in the window of the newest run" if run_id else "no whole run is done yet"
-            return AccountReport(total, RunId(run_id), Standing(account_id, 0, reason=reason))
-        _, findings = self.store.findings(run_id)
+            standing = Standing(account_id, 0, reason=reason)
+        findings = self.store.findings(run_id)[1] if run_id else []
         held = tuple(finding for finding in findings if finding.finding_id in standing.findings)
-        return AccountReport(total, RunId(run_id), standing, held)
+        return AccountReport(total, RunId(run_id), standing, held, self._families.of_account(account_id))
+
+    def families(
+        self, run_id: str = "", *, lineage: FamilyLineage | None = None, limit: int, after: int = -1
+    ) -> tuple[str, list[tuple[int, Family]]]:
+        """The families of a run, each with its place, behind a place; see `Store.families`. Raises NotFoundError."""
+        return self.store.families(run_id, lineage=lineage, limit=limit, after=after)
 
     def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
         """Findings that appeared or were reviewed, by event number, after `after`."""
@@ -308,6 +319,7 @@ class Engine:
         self._check_account(account_id)
         with self._runs.erasing(account_id):
             erasure = self.store.erase_account(account_id, _now_us())
+        self._families.forget()
         if self.store.model() is not None:
             # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.
             indexes = self._made_indexes()
@@ -344,7 +356,7 @@ class Engine:
             self._loop.wake()
         result.set_result(IngestResult(report.stored, report.duplicates, everything, report.last_sequence))
 
-    def _recluster(self, run: Run, stages: Stages) -> tuple[Run, list[Finding], list[Standing]]:
+    def _recluster(self, run: Run, stages: Stages) -> Outcome:
         from coterie.server.pipeline import Pipeline
 
         pipeline = Pipeline(self.store, self._embedding, self._made_benchmarks(), self.config)
@@ -355,6 +367,13 @@ class Engine:
         if indexes is not None:
             indexes.follow()
             indexes.save_when_due()
+
+    def _follow_and_join(self) -> None:
+        # Only where nobody waits: a run that embeds what is pending has better use for the processor, and what comes
+        # meanwhile joins the families that it makes.
+        self._follow()
+        if self._indexes is not None:
+            self._families.follow(self._indexes.fields[TextField.PROMPT], self._closing.is_set)
 
     def _made_indexes(self) -> "Indexes":
         with self._making:

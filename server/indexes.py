@@ -59,6 +59,10 @@ class FieldIndex:
         found = text_ids[0] >= 0
         return text_ids[0][found], similarities[0][found]
 
+    def search_batch(self, queries: NDArray[np.float32], k: int) -> tuple[NDArray[np.int64], NDArray[np.float32]]:
+        """The k text ids nearest to each of q vectors, float32[q, dim], and their cosines: [q, k], -1 and -1.0 pad."""
+        return self._index.search(queries, k)
+
     def save(self) -> None:
         """Write a snapshot if anything changed since the last."""
         with self._following:

@@ -6,7 +6,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from coterie.domain import (
@@ -14,6 +14,7 @@ from coterie.domain import (
     CancelledRunError,
     ConflictError,
     CoterieError,
+    FamilyRecord,
     Finding,
     InvalidError,
     ParameterSet,
@@ -44,7 +45,24 @@ _PAGE = 100
 
 WHOLE = Slice()
 
-Recluster = Callable[[Run, Stages], tuple[Run, list[Finding], list[Standing]]]
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What a run came to.
+
+    Attributes:
+        run: with window, parameters and measures filled in.
+        standings: one for each account of the window.
+        families: None where there is nothing to record of them.
+    """
+
+    run: Run
+    findings: Sequence[Finding]
+    standings: Sequence[Standing]
+    families: FamilyRecord | None = None
+
+
+Recluster = Callable[[Run, Stages], Outcome]
 """What a run does; `pipeline.Pipeline.recluster` in the service."""
 
 
@@ -192,8 +210,7 @@ class Runs:
         try:
             run = replace(run, state=RunState.RUNNING, started_us=_now_us())
             self._set(run, save=True)
-            done, findings, standings = self._recluster(run, stages)
-            run = self._finish(done, findings, standings)
+            run = self._finish(self._recluster(run, stages))
         except CancelledRunError:
             reason = self._void or (_STOPPED if self._closing else "")
             run = self._ended(RunState.FAILED if reason else RunState.CANCELLED, reason)
@@ -207,12 +224,12 @@ class Runs:
             self._changed.notify()
         emit(_LOGGER, logging.INFO, "run_ended", run=run.run_id, state=run.state.value, error=run.error)
 
-    def _finish(self, run: Run, findings: list[Finding], standings: list[Standing]) -> Run:
-        done = replace(run, state=RunState.DONE, finished_us=_now_us(), stage="", progress=1.0)
+    def _finish(self, outcome: Outcome) -> Run:
+        done = replace(outcome.run, state=RunState.DONE, finished_us=_now_us(), stage="", progress=1.0)
         with self._finishing:
             if self._void:
                 raise CancelledRunError(self._void)
-            self._store.finish_run(done, findings, standings)
+            self._store.finish_run(done, outcome.findings, outcome.standings, outcome.families)
         return done
 
     def _ended(self, state: RunState, error: str) -> Run:

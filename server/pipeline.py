@@ -3,10 +3,12 @@
 from dataclasses import replace
 
 from coterie.detection import Parameters, compare_sets, detect
-from coterie.domain import Finding, InvalidError, ParameterSet, Run, SearchFilter, Standing, TextField, format_time
+from coterie.domain import InvalidError, ParameterSet, Run, SearchFilter, TextField, format_time
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
+from coterie.server.families import family_history, slice_name
+from coterie.server.jobs import Outcome
 from coterie.server.stages import Stages
 from coterie.server.views import WindowBuilder
 from coterie.store import Store
@@ -23,8 +25,8 @@ class Pipeline:
         self._builder = WindowBuilder(store, embedding, benchmarks, config)
         self._window_us = round(config.window_days * US_PER_DAY)
 
-    def recluster(self, run: Run, stages: Stages) -> tuple[Run, list[Finding], list[Standing]]:
-        """The run with window, parameters and measures filled in, its findings and every account's standing.
+    def recluster(self, run: Run, stages: Stages) -> Outcome:
+        """The run with window, parameters and measures filled in, its findings, standings and families.
 
         Of a run on a slice, everything but what is compared with is the slice's: only its exchanges are read, and its
         findings are matched with those of the last run of an equal slice. With responses as its field, those that have
@@ -41,13 +43,15 @@ class Pipeline:
         stages.enter("window")
         since_us, until_us = self._bounds(run)
         self._check_some(run, since_us, until_us)
+        last_vector = self._store.last_vector()
         rows = self._store.window(run.slice.within(since_us, until_us), run.slice.field)
         last = self._store.last_done(run.slice)
         earlier = self._store.findings(last)[1] if last else []
         window = self._builder.build(rows, run.slice, earlier, stages)
         sets = [Parameters().turned(item) for item in run.sets or (ParameterSet(),)]
         parameters = sets[0]
-        detection = detect(window, parameters, progress=stages.follow, cancelled=stages.cancelled)
+        history = family_history(self._store, run, parameters)
+        detection = detect(window, parameters, history=history, progress=stages.follow, cancelled=stages.cancelled)
         compared: dict[str, float] = {}
         if len(sets) > 1:
             stages.enter("compare")
@@ -62,7 +66,10 @@ class Pipeline:
             sets=tuple(ParameterSet(item.min_samples, item.min_cluster_size) for item in sets[: len(run.sets)]),
         )
         findings = [replace(finding, run_id=run.run_id) for finding in detection.findings]
-        return done, findings, list(detection.standings)
+        families = detection.families
+        if families is not None:
+            families = replace(families, slice=slice_name(run, parameters), last_vector=last_vector)
+        return Outcome(done, findings, detection.standings, families)
 
     def _check_some(self, run: Run, since_us: int, until_us: int) -> None:
         """Raise InvalidError where nothing of the window passes; it names the first filter that alone is to blame."""

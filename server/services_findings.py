@@ -85,6 +85,27 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         report = await self._desk.call(self._desk.engine.account, AccountId(request.account_id))
         return wire.account_report_to_wire(report)
 
+    async def ListFamilies(
+        self, request: finding_service_pb2.ListFamiliesRequest, context: Context
+    ) -> finding_service_pb2.ListFamiliesResponse:
+        """The families of a run; every page of a listing is of the run that the first was of."""
+        size = page_size(request.page)
+        key = page_key(request.page, "families", [str, int])
+        if key is not None and request.run_id not in ("", key[0]):
+            raise bad_token()
+        run_id, after = (request.run_id, -1) if key is None else (str(key[0]), int(key[1]))
+        lineage = wire.enum_filter_from_wire(wire.FAMILY_LINEAGES, request.lineage, "lineage")
+        run_id, found = await self._desk.call(
+            self._desk.engine.families, run_id, lineage=lineage, limit=size + 1, after=after
+        )
+        page = found[:size]
+        token = page_token("families", [run_id, page[-1][0]]) if len(found) > size else ""
+        return finding_service_pb2.ListFamiliesResponse(
+            run_id=run_id,
+            families=[wire.family_to_wire(family) for _, family in page],
+            page=types_pb2.PageResponse(next_page_token=token),
+        )
+
 
 def _after(findings: list[Finding], finding_id: str) -> list[Finding]:
     for place, finding in enumerate(findings):

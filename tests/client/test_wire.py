@@ -5,6 +5,7 @@ import pytest
 
 from coterie.client import wire
 from coterie.domain import (
+    AccountFamily,
     AccountReport,
     Benchmark,
     BenchmarkItem,
@@ -13,6 +14,8 @@ from coterie.domain import (
     Erasure,
     Evidence,
     Exchange,
+    Family,
+    FamilyLineage,
     Finding,
     FindingAccount,
     FindingBenchmark,
@@ -76,6 +79,20 @@ FINDING = Finding(
 )
 RUN = Run("r1", RunState.FAILED, 1, "schedule", 2, 3, 4, 5, "embed", 0.5, "disk full", {"n": 2.0}, {"k": 30.0})  # type: ignore[arg-type]
 SLICE = Slice(("m1",), ("a1", "a2"), {"organisation": "o"}, 7, TextField.RESPONSE)  # type: ignore[arg-type]
+FAMILY = Family(
+    family_id="family-9",  # type: ignore[arg-type]
+    texts=5,
+    exchanges=9,
+    accounts=3,
+    lineage=FamilyLineage.MERGED,
+    gate_distance=0.625,
+    exemplar="x1",  # type: ignore[arg-type]
+    first_seen_us=10,
+    last_seen_us=20,
+    lineage_of=("family-1", "family-9"),  # type: ignore[arg-type]
+    run_id="r1",  # type: ignore[arg-type]
+    joined=4,
+)
 STANDING = Standing("a1", 4, ("f1",), "pool of 3 accounts", 0.0, "too few texts", 2)  # type: ignore[arg-type]
 
 
@@ -106,7 +123,7 @@ def through(message):
         (FINDING, wire.finding_to_wire, wire.finding_from_wire),
         (EVIDENCE, wire.evidence_to_wire, wire.evidence_from_wire),
         (
-            AccountReport(9, "r1", STANDING, (FINDING,)),  # type: ignore[arg-type]
+            AccountReport(9, "r1", STANDING, (FINDING,), (AccountFamily("family-3", 5, 2),)),  # type: ignore[arg-type]
             wire.account_report_to_wire,
             wire.account_report_from_wire,
         ),
@@ -115,6 +132,7 @@ def through(message):
             wire.account_report_to_wire,
             wire.account_report_from_wire,
         ),
+        (FAMILY, wire.family_to_wire, wire.family_from_wire),
         (Benchmark("gsm", 7, 8), wire.benchmark_to_wire, wire.benchmark_from_wire),
         (BenchmarkItem("i1", "2 + 2?", "4"), wire.benchmark_item_to_wire, wire.benchmark_item_from_wire),
         ([BenchmarkMatch("gsm", "i1", "verbatim", 1.0)], wire.text_matches_to_wire, wire.text_matches_from_wire),

@@ -28,6 +28,7 @@ from coterie.domain import (
     Standing,
 )
 from coterie.server import Config, Engine, local_server
+from coterie.server.jobs import Outcome
 from coterie.server.stages import Stages
 
 START_US = 1_767_225_600_000_000  # 2026-01-01
@@ -177,7 +178,7 @@ class Script:
         self.error: Exception | None = None
         self.started = threading.Event()
 
-    def __call__(self, run: Run, stages: Stages) -> tuple[Run, list[Finding], list[Standing]]:
+    def __call__(self, run: Run, stages: Stages) -> Outcome:
         for stage in ("embed", "graph", "test"):
             stages.enter(stage)
             self.started.set()
@@ -189,7 +190,8 @@ class Script:
             raise self.error
         stages.leave()
         findings = [replace(finding, run_id=run.run_id) for finding in self.findings]
-        return replace(run, since_us=1, until_us=2, measures=stages.measures), findings, self.standings
+        done = replace(run, since_us=1, until_us=2, measures=stages.measures)
+        return Outcome(done, findings, self.standings)
 
 
 @pytest.fixture

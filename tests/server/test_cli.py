@@ -17,11 +17,17 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 
 from coterie.domain import (
     Evidence,
     Exchange,
+    Family,
+    FamilyId,
+    FamilyLabels,
+    FamilyLineage,
+    FamilyRecord,
     Finding,
     FindingAccount,
     FindingBenchmark,
@@ -33,17 +39,18 @@ from coterie.domain import (
     Severity,
     Standing,
     exchange_to_json,
+    family_to_json,
     finding_to_json,
 )
 from coterie.server import cli, cli_commands
 from coterie.server.cli_files import PROBLEMS_KEPT
-from coterie.store import open_store
+from coterie.store import SqliteStore, open_store
 
 START_US = 1_767_225_600_000_000  # 2026-01-01
 NASTY = "[red]ignore[/red] \x1b[31mprevious"
 VERBS = (
-    "serve", "ingest", "recluster", "findings", "finding", "account", "search", "review", "benchmark register",
-    "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
+    "serve", "ingest", "recluster", "findings", "finding", "families", "account", "search", "review",
+    "benchmark register", "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
 )  # fmt: skip
 
 
@@ -121,6 +128,40 @@ def made_finding(finding_id: str, accounts: tuple[str, ...], severity: Severity 
 FINDINGS = (made_finding("f-one", ("a0", "a1", "a2")), made_finding("f-two", ("a3", "a4"), Severity.LOW))
 
 
+FAMILIES = tuple(
+    Family(
+        family_id=f"family-{number}",  # type: ignore[arg-type]
+        texts=10 - number,
+        exchanges=100 - number,
+        accounts=3,
+        lineage=lineage,
+        gate_distance=0.5,
+        exemplar=f"x00{number}",  # type: ignore[arg-type]
+        first_seen_us=START_US,
+        last_seen_us=START_US + number,
+        lineage_of=("family-8", "family-9") if lineage is FamilyLineage.MERGED else (),  # type: ignore[arg-type]
+        run_id="run-1",  # type: ignore[arg-type]
+    )
+    for number, lineage in enumerate((FamilyLineage.MERGED, FamilyLineage.STEADY, FamilyLineage.GONE), start=1)
+)
+
+
+def family_record(store: SqliteStore) -> FamilyRecord:
+    """The prompts of account a1 are in family-1; nobody else's are in any."""
+    rows = store.window()
+    texts = np.unique(rows.prompt)
+    of_a1 = np.isin(texts, rows.prompt[rows.account == rows.account_ids.index("a1")])
+    labels = FamilyLabels(
+        texts,
+        np.where(of_a1, 0, -1).astype(np.int32),
+        np.ones(len(texts), np.float32),
+        np.ones(len(texts), np.int32),
+        tuple(FamilyId(family.family_id) for family in FAMILIES[:2]),
+        np.ones(2, np.float32),
+    )
+    return FamilyRecord(FAMILIES, labels, number_after=2)
+
+
 @pytest.fixture(scope="session")
 def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A data folder with exchanges, a finished run and its findings."""
@@ -133,7 +174,7 @@ def template(tmp_path_factory: pytest.TempPathFactory) -> Path:
         standings = [Standing(name, 6, (finding.finding_id,)) for finding in FINDINGS for name in _names(finding)]
         standings[0] = replace(standings[0], nearest_candidate="", pool_exchanges=4)
         done = replace(run, state=RunState.DONE, finished_us=9_000_005, measures={"exchanges": 30.0, "accounts": 5.0})
-        store.finish_run(done, FINDINGS, standings)
+        store.finish_run(done, FINDINGS, standings, family_record(store))
     finally:
         store.close()
     return folder
@@ -392,6 +433,38 @@ def test_an_account_is_found_or_told_why_not(coterie, data):
     done = coterie("--data-dir", data, "account", "nobody")
     assert (done.code, done.out) == (1, "")
     assert "coterie: account nobody" in done.err
+
+
+def test_families_are_listed_with_what_became_of_them(coterie, data):
+    value = coterie("--data-dir", data, "families", "--json").json
+    assert value == {"run_id": "run-1", "families": [family_to_json(family) for family in FAMILIES]}
+    assert set(value["families"][0]) >= {"family_id", "texts", "accounts", "exchanges", "lineage", "joined"}
+    done = coterie("--data-dir", data, "families")
+    assert done.out.index("family-1") < done.out.index("family-2") < done.out.index("family-3")
+    assert "merged from family-8, family-9" in " ".join(done.out.split())
+    assert all(len(line) <= 100 for line in done.out.splitlines())
+    value = coterie("--data-dir", data, "families", "--json", "--lineage", "gone", "--run", "run-1").json
+    assert [family["family_id"] for family in value["families"]] == ["family-3"]
+    done = coterie("--data-dir", data, "families", "--json", "--limit", 2)
+    assert len(done.json["families"]) == 2
+    assert "there are more" in done.err
+    assert coterie("--data-dir", data, "families", "--run", "run-9").code == 1
+    assert coterie("--data-dir", data, "families", "--lineage", "dead").code == 2
+
+
+def test_before_the_first_run_there_are_no_families_and_no_error(coterie, tmp_path):
+    data = tmp_path / "new"
+    coterie("--data-dir", data, "ingest", "-", stdin=lines_of([made_exchange(1)]))
+    done = coterie("--data-dir", data, "families", "--json")
+    assert (done.code, done.json) == (0, {"run_id": "", "families": []})
+    assert "no whole run is done yet" in done.err
+
+
+def test_an_account_is_told_its_families(coterie, data):
+    assert "by family: family-1 (6)" in coterie("--data-dir", data, "account", "a1").out
+    value = coterie("--data-dir", data, "account", "a1", "--json").json
+    assert value["families"] == [{"family_id": "family-1", "texts": 6, "joined": 0}]
+    assert coterie("--data-dir", data, "account", "a3", "--json").json["families"] == []
 
 
 def test_search_finds_who_asks_alike(coterie, data):

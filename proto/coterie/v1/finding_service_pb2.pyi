@@ -116,6 +116,46 @@ LINEAGE_SPLIT: Lineage.ValueType  # 6
 """One of several parts of an earlier finding."""
 Global___Lineage: _TypeAlias = Lineage  # noqa: Y015
 
+class _FamilyLineage:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _FamilyLineageEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_FamilyLineage.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    FAMILY_LINEAGE_UNSPECIFIED: _FamilyLineage.ValueType  # 0
+    """In a filter: any."""
+    FAMILY_LINEAGE_BORN: _FamilyLineage.ValueType  # 1
+    """Not there before."""
+    FAMILY_LINEAGE_GROWN: _FamilyLineage.ValueType  # 2
+    """More than a tenth more texts than before."""
+    FAMILY_LINEAGE_STEADY: _FamilyLineage.ValueType  # 3
+    """As before, or fewer texts."""
+    FAMILY_LINEAGE_SPLIT: _FamilyLineage.ValueType  # 4
+    """One of several parts of an earlier family."""
+    FAMILY_LINEAGE_MERGED: _FamilyLineage.ValueType  # 5
+    """Several earlier families in one."""
+    FAMILY_LINEAGE_GONE: _FamilyLineage.ValueType  # 6
+    """There before, and nothing of this run is its heir."""
+
+class FamilyLineage(_FamilyLineage, metaclass=_FamilyLineageEnumTypeWrapper):
+    """How a family relates to the run before, by the texts that both runs held."""
+
+FAMILY_LINEAGE_UNSPECIFIED: FamilyLineage.ValueType  # 0
+"""In a filter: any."""
+FAMILY_LINEAGE_BORN: FamilyLineage.ValueType  # 1
+"""Not there before."""
+FAMILY_LINEAGE_GROWN: FamilyLineage.ValueType  # 2
+"""More than a tenth more texts than before."""
+FAMILY_LINEAGE_STEADY: FamilyLineage.ValueType  # 3
+"""As before, or fewer texts."""
+FAMILY_LINEAGE_SPLIT: FamilyLineage.ValueType  # 4
+"""One of several parts of an earlier family."""
+FAMILY_LINEAGE_MERGED: FamilyLineage.ValueType  # 5
+"""Several earlier families in one."""
+FAMILY_LINEAGE_GONE: FamilyLineage.ValueType  # 6
+"""There before, and nothing of this run is its heir."""
+Global___FamilyLineage: _TypeAlias = FamilyLineage  # noqa: Y015
+
 class _ReviewState:
     ValueType = _typing.NewType("ValueType", _builtins.int)
     V: _TypeAlias = ValueType  # noqa: Y015
@@ -709,6 +749,7 @@ class GetAccountResponse(_message.Message):
     NEAREST_P_VALUE_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     POOL_EXCHANGES_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
     account_id: _builtins.str
     """The account."""
     exchanges_total: _builtins.int
@@ -729,6 +770,12 @@ class GetAccountResponse(_message.Message):
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
         """Findings that hold it."""
 
+    @_builtins.property
+    def families(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountFamily]:
+        """Families its prompts are in as of the newest run of everything in the default window, most first; empty when they
+        are in none, and for an account of more than 100000 distinct prompts.
+        """
+
     def __init__(
         self,
         *,
@@ -741,13 +788,180 @@ class GetAccountResponse(_message.Message):
         nearest_p_value: _builtins.float | None = ...,
         reason: _builtins.str = ...,
         pool_exchanges: _builtins.int = ...,
+        families: _abc.Iterable[Global___AccountFamily] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["_nearest_p_value", b"_nearest_p_value", "nearest_p_value", b"nearest_p_value"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nearest_p_value", b"_nearest_p_value", "account_id", b"account_id", "exchanges", b"exchanges", "exchanges_total", b"exchanges_total", "findings", b"findings", "nearest_candidate", b"nearest_candidate", "nearest_p_value", b"nearest_p_value", "pool_exchanges", b"pool_exchanges", "reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_nearest_p_value", b"_nearest_p_value", "account_id", b"account_id", "exchanges", b"exchanges", "exchanges_total", b"exchanges_total", "families", b"families", "findings", b"findings", "nearest_candidate", b"nearest_candidate", "nearest_p_value", b"nearest_p_value", "pool_exchanges", b"pool_exchanges", "reason", b"reason", "run_id", b"run_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__nearest_p_value: _TypeAlias = _typing.Literal["nearest_p_value"]  # noqa: Y015
     _WhichOneofArgType__nearest_p_value: _TypeAlias = _typing.Literal["_nearest_p_value", b"_nearest_p_value"]  # noqa: Y015
     def WhichOneof(self, oneof_group: _WhichOneofArgType__nearest_p_value) -> _WhichOneofReturnType__nearest_p_value | None: ...
 
 Global___GetAccountResponse: _TypeAlias = GetAccountResponse  # noqa: Y015
+
+@_typing.final
+class AccountFamily(_message.Message):
+    """A family that an account's prompts are in."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAMILY_ID_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    family_id: _builtins.str
+    """Keeps its value from run to run."""
+    texts: _builtins.int
+    """The account's distinct prompts in it, those that joined since the run included; at least 1."""
+    joined: _builtins.int
+    """How many of them joined since the run."""
+    def __init__(
+        self,
+        *,
+        family_id: _builtins.str = ...,
+        texts: _builtins.int = ...,
+        joined: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["family_id", b"family_id", "joined", b"joined", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AccountFamily: _TypeAlias = AccountFamily  # noqa: Y015
+
+@_typing.final
+class Family(_message.Message):
+    """A density cluster of prompts. Counts are of the run's window; of a family that is gone, of the last that held it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAMILY_ID_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    LINEAGE_OF_FIELD_NUMBER: _builtins.int
+    GATE_DISTANCE_FIELD_NUMBER: _builtins.int
+    EXEMPLAR_FIELD_NUMBER: _builtins.int
+    FIRST_SEEN_US_FIELD_NUMBER: _builtins.int
+    LAST_SEEN_US_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    JOINED_FIELD_NUMBER: _builtins.int
+    family_id: _builtins.str
+    """Keeps its value from run to run, and is never given to another."""
+    texts: _builtins.int
+    """Distinct prompts, at least 1."""
+    exchanges: _builtins.int
+    """Exchanges, at least 1."""
+    accounts: _builtins.int
+    """Accounts, at least 1."""
+    lineage: Global___FamilyLineage.ValueType
+    """How it relates to the run before."""
+    gate_distance: _builtins.float
+    """How far a new text may lie to join it, 0 to 2: Euclidean between unit vectors; 0 means that none does."""
+    exemplar: _builtins.str
+    """An exchange whose prompt lies deep in it; empty when that was erased."""
+    first_seen_us: _builtins.int
+    """Its first exchange, microseconds since 1970-01-01 UTC."""
+    last_seen_us: _builtins.int
+    """Its last, likewise."""
+    run_id: _builtins.str
+    """The run that reports it."""
+    joined: _builtins.int
+    """Distinct prompts that joined it since; 0 where a newer run has taken over, or the run was on a slice or a window
+    that was asked for.
+    """
+    @_builtins.property
+    def lineage_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Earlier families it came from, when split or merged; else empty."""
+
+    def __init__(
+        self,
+        *,
+        family_id: _builtins.str = ...,
+        texts: _builtins.int = ...,
+        exchanges: _builtins.int = ...,
+        accounts: _builtins.int = ...,
+        lineage: Global___FamilyLineage.ValueType = ...,
+        lineage_of: _abc.Iterable[_builtins.str] | None = ...,
+        gate_distance: _builtins.float = ...,
+        exemplar: _builtins.str = ...,
+        first_seen_us: _builtins.int = ...,
+        last_seen_us: _builtins.int = ...,
+        run_id: _builtins.str = ...,
+        joined: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "exchanges", b"exchanges", "exemplar", b"exemplar", "family_id", b"family_id", "first_seen_us", b"first_seen_us", "gate_distance", b"gate_distance", "joined", b"joined", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "run_id", b"run_id", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Family: _TypeAlias = Family  # noqa: Y015
+
+@_typing.final
+class ListFamiliesRequest(_message.Message):
+    """Which families."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run; empty means the newest that is done and was not on a slice."""
+    lineage: Global___FamilyLineage.ValueType
+    """Only these; unspecified means any."""
+    @_builtins.property
+    def page(self) -> _types_pb2.PageRequest:
+        """The page; absent means the first."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        lineage: Global___FamilyLineage.ValueType = ...,
+        page: _types_pb2.PageRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["lineage", b"lineage", "page", b"page", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFamiliesRequest: _TypeAlias = ListFamiliesRequest  # noqa: Y015
+
+@_typing.final
+class ListFamiliesResponse(_message.Message):
+    """Families of one run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """The run they are of; empty when there is none yet."""
+    @_builtins.property
+    def families(self) -> _containers.RepeatedCompositeFieldContainer[Global___Family]:
+        """Those of most exchanges first, those that are gone at the end."""
+
+    @_builtins.property
+    def page(self) -> _types_pb2.PageResponse:
+        """Where it goes on."""
+
+    def __init__(
+        self,
+        *,
+        run_id: _builtins.str = ...,
+        families: _abc.Iterable[Global___Family] | None = ...,
+        page: _types_pb2.PageResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["families", b"families", "page", b"page", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListFamiliesResponse: _TypeAlias = ListFamiliesResponse  # noqa: Y015

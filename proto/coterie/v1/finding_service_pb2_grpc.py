@@ -60,6 +60,11 @@ class FindingServiceStub:
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.GetAccountRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetAccountResponse.FromString,
                 _registered_method=True)
+        self.ListFamilies = channel.unary_unary(
+                '/coterie.v1.FindingService/ListFamilies',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.ListFamiliesRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.ListFamiliesResponse.FromString,
+                _registered_method=True)
 
 
 class FindingServiceServicer:
@@ -102,6 +107,13 @@ class FindingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListFamilies(self, request, context):
+        """The families of a run; empty for a run that was followed by 50 others.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_FindingServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -129,6 +141,11 @@ def add_FindingServiceServicer_to_server(servicer, server):
                     servicer.GetAccount,
                     request_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetAccountRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_finding__service__pb2.GetAccountResponse.SerializeToString,
+            ),
+            'ListFamilies': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListFamilies,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.ListFamiliesRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.ListFamiliesResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -267,6 +284,33 @@ class FindingService:
             '/coterie.v1.FindingService/GetAccount',
             coterie_dot_v1_dot_finding__service__pb2.GetAccountRequest.SerializeToString,
             coterie_dot_v1_dot_finding__service__pb2.GetAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListFamilies(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/ListFamilies',
+            coterie_dot_v1_dot_finding__service__pb2.ListFamiliesRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.ListFamiliesResponse.FromString,
             options,
             channel_credentials,
             insecure,

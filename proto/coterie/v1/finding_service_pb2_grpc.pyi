@@ -45,6 +45,8 @@ class FindingServiceStub:
     """Records a person's decision."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]
     """Whether an account is in anything, and if not, how near it was."""
+    ListFamilies: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]
+    """The families of a run; empty for a run that was followed by 50 others."""
 
 @_typing.type_check_only
 class FindingServiceAsyncStub(FindingServiceStub):
@@ -63,6 +65,8 @@ class FindingServiceAsyncStub(FindingServiceStub):
     """Records a person's decision."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]  # type: ignore[assignment]
     """Whether an account is in anything, and if not, how near it was."""
+    ListFamilies: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]  # type: ignore[assignment]
+    """The families of a run; empty for a run that was followed by 50 others."""
 
 class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
     """What runs report and analysts review."""
@@ -108,5 +112,13 @@ class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_finding_service_pb2.GetAccountResponse, _abc.Awaitable[_finding_service_pb2.GetAccountResponse]]:
         """Whether an account is in anything, and if not, how near it was."""
+
+    @_abc_1.abstractmethod
+    def ListFamilies(
+        self,
+        request: _finding_service_pb2.ListFamiliesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.ListFamiliesResponse, _abc.Awaitable[_finding_service_pb2.ListFamiliesResponse]]:
+        """The families of a run; empty for a run that was followed by 50 others."""
 
 def add_FindingServiceServicer_to_server(servicer: FindingServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
