@@ -391,8 +391,18 @@ def run_summary(run: Run, findings: Sequence[Finding]) -> Text:
         "" if run.slice.is_whole else f"only: {slice_words(run.slice)}; the standing findings stay as they are\n",
         "found: ",
         (found or "nothing", "bold"),
+        _families_line(run),
         *(f"\n{line}" for line in _sets_lines(run)),
     )
+
+
+def _families_line(run: Run) -> str:
+    """How many families there are, and what became of those of the run before."""
+    if "families" not in run.measures:
+        return ""
+    counts = {lineage: run.measures.get(f"families_{lineage.value}", 0.0) for lineage in FamilyLineage}
+    news = ", ".join(f"{number(count)} {lineage.value}" for lineage, count in counts.items() if count)
+    return f"\nfamilies: {number(run.measures['families'])}" + (f" ({news})" if news else "")
 
 
 def _sets_lines(run: Run) -> list[str]:

@@ -620,6 +620,7 @@ def test_recluster_embeds_runs_and_says_what_came_out(coterie, traffic):
     assert done.code == 0
     assert re.search(r"run \S+: [\d,]+ exchanges, 60 accounts from 20", done.out)
     assert "\nfound: " in done.out
+    assert re.search(r"\nfamilies: \d+( \(\d+ born\))?\n", done.out)
     assert done.err.splitlines()[-1].startswith("next: coterie ")
     assert done.err.splitlines()[-1].endswith("findings")
     assert coterie(*base, "--json", "stats").json["pending_texts"] == 0
