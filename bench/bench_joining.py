@@ -4,7 +4,8 @@ A run clusters four fifths of the texts; the last fifth, in order of time, joins
 three densities lie in a background without structure, and truth is what was planted: families that the run did not tell
 apart count as misplaced. In the other, *traffic*, simulated exchanges are embedded by the model, and truth is what a
 run over everything makes of the new texts: members of the families that are heirs of the first run's, or noise. Beside
-it, in the same run: other gates, and a vote of the five nearest texts.
+it, in the same run: other gates, and a vote of the five nearest texts. `families_kept` is the share of the first run's
+families that go on under their id in the run over everything.
 
     python bench/bench_joining.py --corpus ../shared/data --accounts 60 > bench/results/joining.json
 """
@@ -122,7 +123,8 @@ def traffic(corpus: Path | None, accounts: int, model: str, seed: int) -> dict[s
     # Families that are nobody's heirs, and so cannot be joined, count as neither members nor background.
     number = np.array([*(int(name) if name.isdigit() else -2 for name in names), -1])
     result = measured(vectors, old, multiplicity, families, lambda joined: joined, number[whole.label[old:]])
-    return {"encoder": encoder.model_id, "exchanges": len(events), **result}
+    kept = len({name for name in names if name.isdigit()}) / max(1, families.count)
+    return {"encoder": encoder.model_id, "exchanges": len(events), "families_kept": round(kept, 4), **result}
 
 
 def cluster(vectors: Floats, multiplicity: Ints) -> Families:
