@@ -11,6 +11,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numba
 import numpy as np
 from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
@@ -85,6 +86,15 @@ def find_families(
     return Families(_renumbered(label), strength.astype(np.float32), core.astype(np.float32))
 
 
+def warm_up() -> None:
+    """Load or compile the tree's code, by cutting a small one: seconds, and a minute where it was never compiled."""
+    line = np.arange(40, dtype=np.int32)
+    neighbours = np.column_stack((np.roll(line, 1), np.roll(line, -1)))
+    graph = NeighbourGraph(neighbours, np.full(neighbours.shape, 0.9, np.float32))
+    for method in ("eom", "leaf"):
+        find_families(graph, np.ones(40, np.int64), min_samples=2, min_cluster_size=5, method=method)
+
+
 @lru_cache(maxsize=1)
 def _tree_cut() -> Callable[..., tuple[Any, ...]]:
     """`fast_hdbscan.hdbscan.clusters_from_spanning_tree`, imported in a thread of its own.
@@ -118,21 +128,46 @@ def _spanning_tree(
 ) -> NDArray[np.float64]:
     """float64[m - 1, 3]: minimum spanning tree of mutual reachability; components are joined at infinity."""
     m = graph.size
-    source, slot = np.nonzero(graph.neighbours >= 0)
-    target = graph.neighbours[source, slot]
-    weight = np.maximum(distance[source, slot], np.maximum(core[source], core[target]))
-    finite = np.isfinite(weight)
-    source, target, weight = source[finite], target[finite], weight[finite]
-    # Both directions of an edge have one weight, so keeping one of each pair is exact; duplicates would be summed.
-    low, high = np.minimum(source, target).astype(np.int64), np.maximum(source, target).astype(np.int64)
-    _, unique = np.unique(low * m + high, return_index=True)
-    matrix = csr_matrix((weight[unique], (low[unique], high[unique])), shape=(m, m))
-    forest = minimum_spanning_tree(matrix).tocoo()
+    starts, targets, weights = _edges(graph.neighbours, distance, core)
+    forest = minimum_spanning_tree(csr_matrix((weights, targets, starts), shape=(m, m))).tocoo()
     edges = np.column_stack((forest.row, forest.col, forest.data)).astype(np.float64)
-    _, component = connected_components(matrix, directed=False)
+    _, component = connected_components(forest, directed=False)
     _, roots = np.unique(component, return_index=True)
     bridges = np.column_stack((roots[:-1], roots[1:], np.full(len(roots) - 1, np.inf))).astype(np.float64)
     return np.vstack((edges, bridges))
+
+
+def _edges(
+    neighbours: NDArray[np.int32], distance: NDArray[np.float64], core: NDArray[np.float64]
+) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float64]]:
+    """The finite mutual reachability distances of a graph's edges, each pair once, as the arrays of a CSR matrix.
+
+    Both directions of an edge have one weight; given twice they would be summed.
+    """
+    kept = np.empty(neighbours.shape, np.bool_)
+    _keep_each_pair_once(neighbours, kept)
+    kept &= np.isfinite(core)[:, None]
+    source, slot = np.nonzero(kept)
+    target = neighbours[source, slot]
+    weight = np.maximum(distance[source, slot], np.maximum(core[source], core[target]))
+    finite = np.isfinite(weight)
+    starts = np.zeros(len(neighbours) + 1, np.int32)
+    np.cumsum(np.bincount(source[finite], minlength=len(neighbours)), out=starts[1:])
+    return starts, target[finite], weight[finite]
+
+
+@numba.njit(nogil=True, cache=True)
+def _keep_each_pair_once(neighbours: NDArray[np.int32], kept: NDArray[np.bool_]) -> None:
+    """Of two rows that name each other the lower one keeps the edge; sorting all pairs took most of a run's tree."""
+    m, k = neighbours.shape
+    for i in range(m):
+        for slot in range(k):
+            j = neighbours[i, slot]
+            keep = j >= 0
+            if 0 <= j < i:
+                for back in range(k):
+                    keep &= neighbours[j, back] != i
+            kept[i, slot] = keep
 
 
 def _copy_edges(copies: NDArray[np.int64], core: NDArray[np.float64]) -> NDArray[np.float64]:

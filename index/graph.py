@@ -1,29 +1,30 @@
 """The k-nearest-neighbour graph of a set of unit vectors.
 
-Exact for small sets and wherever a GPU is at hand; above that an inverted file searched list by list, so that each
-list is one matrix product for all the queries that probe it. (`faiss.contrib.big_batch_search` does the same; it
-prints to stdout at every verbosity and can be neither cancelled nor followed.)
+Small sets are compared pair by pair in eight bits; larger ones by cells, each of which is one matrix product for all
+the rows that read it, and by joining the neighbours of neighbours. What is found is scored by the vectors themselves.
+Where a GPU is at hand the graph is exact. (`faiss.contrib.big_batch_search` searches list by list too; it prints to
+stdout at every verbosity and can be neither cancelled nor followed.)
 """
 
-import hashlib
 from collections.abc import Callable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import CancelledRunError, InvalidError, NeighbourGraph
+from coterie.index.candidates import MARGIN, Candidates
+from coterie.index.cells import make_cells
 from coterie.index.checks import checked_vectors
-from coterie.index.engine import BulkSearch, faiss, gpu_count
+from coterie.index.codes import quantise
+from coterie.index.engine import BulkSearch, gpu_count
+from coterie.index.kernels import expand_groups, row_hashes, score_exactly
+from coterie.index.workers import share
 
 K_MAX = 1_000
-EXACT_ROWS_MAX_CPU = 30_000
+ALL_PAIRS_ROWS_MAX = 20_000
 EXACT_ROWS_MAX_GPU = 1_500_000
-_QUERY_BLOCK_CPU = 2_048
+_ROWS_AT_ONCE = 8_192
 _QUERY_BLOCK_GPU = 65_536
-_LISTS_PER_SQRT_ROW = 0.9
-_PROBES = 16
-_TRAINING_ROWS_PER_LIST = 64
-_TRAINING_ITERATIONS = 10
 
 Progress = Callable[[float], None]
 """Called with the finished share, 0 to 1."""
@@ -44,13 +45,13 @@ def neighbour_graph(
     """Find the k nearest neighbours of every row by inner product, without the row itself.
 
     Equal vectors are each other's first neighbours. Equal similarities are ordered by row number; which of several
-    equally far vectors takes the last place is FAISS's choice. The same input and seed give the same graph on the same
+    equally far vectors takes the last place is not laid down. The same input and seed give the same graph on the same
     machine.
 
     Args:
         vectors: float32[n, dim], unit rows.
         k: neighbours a row, 1 to 1,000; rows that have fewer are padded.
-        seed: of the training of the inverted file, used above 30,000 distinct rows (1.5 million with a GPU).
+        seed: of the training of the cells, used above 20,000 distinct rows (1.5 million with a GPU).
         progress: called with the finished share, 0 to 1.
         cancelled: asked between blocks.
 
@@ -64,7 +65,8 @@ def neighbour_graph(
     tick = _ticker(progress, cancelled)
     group = _group_equal_rows(rows)
     _, first = np.unique(group, return_index=True)
-    neighbours, similarities = _search_distinct(rows[first], k, seed, tick)
+    distinct = rows if len(first) == len(rows) else rows[first]
+    neighbours, similarities = _search_distinct(distinct, k, seed, tick)
     if len(first) < len(rows):
         neighbours, similarities = _expand(neighbours, similarities, group, k)
     tick(1.0)
@@ -112,78 +114,68 @@ def _ticker(progress: Progress | None, cancelled: Cancelled | None) -> Progress:
 
 def _group_equal_rows(rows: NDArray[np.float32]) -> NDArray[np.int64]:
     """int64[n]: equal rows share a number; numbers count up in order of first appearance."""
-    numbers: dict[bytes, int] = {}
-    digests = (hashlib.blake2b(row.data, digest_size=16).digest() for row in rows)
-    return np.fromiter(
-        (numbers.setdefault(digest, len(numbers)) for digest in digests), dtype=np.int64, count=len(rows)
-    )
+    if not len(rows):
+        return np.empty(0, np.int64)
+    _, first, group = np.unique(row_hashes(rows.view(np.uint32)), return_index=True, return_inverse=True)
+    if len(first) < len(rows):
+        alike = np.flatnonzero(first[group] != np.arange(len(rows)))
+        assert np.array_equal(rows[first[group[alike]]], rows[alike]), "two different rows have one hash"
+    by_appearance = np.empty(len(first), np.int64)
+    by_appearance[np.argsort(first)] = np.arange(len(first))
+    return by_appearance[group]
 
 
 def _search_distinct(rows: NDArray[np.float32], k: int, seed: int, tick: Progress) -> _Neighbours:
-    use_gpu = gpu_count() > 0
-    # One more than asked for: the nearest row is, as a rule, the row itself.
-    reach = min(k + 1, len(rows))
-    bulk = BulkSearch(use_gpu=use_gpu)
-    if len(rows) <= (EXACT_ROWS_MAX_GPU if use_gpu else EXACT_ROWS_MAX_CPU):
-        found, similarities = _exact(rows, reach, bulk, _QUERY_BLOCK_GPU if use_gpu else _QUERY_BLOCK_CPU, tick)
-    else:
-        found, similarities = _inverted_file(rows, reach, bulk, seed, tick)
-    found, similarities = _by_similarity_then_row(found, similarities)
-    found, similarities = _without_self(found, similarities, np.arange(len(rows)))
-    return _padded(found, similarities, k)
+    if gpu_count() > 0 and len(rows) <= EXACT_ROWS_MAX_GPU:
+        found, similarities = _exact_on_gpu(rows, min(k + 1, len(rows)), tick)
+        found, similarities = _by_similarity_then_row(found, similarities)
+        return _padded(*_without_self(found, similarities, np.arange(len(rows))), k)
+    return search_codes(rows, k, seed, tick, all_pairs=len(rows) <= ALL_PAIRS_ROWS_MAX)
 
 
-def _exact(rows: NDArray[np.float32], reach: int, bulk: BulkSearch, block: int, tick: Progress) -> _Neighbours:
+def _exact_on_gpu(rows: NDArray[np.float32], reach: int, tick: Progress) -> _Neighbours:
+    bulk = BulkSearch(use_gpu=True)
     found = np.empty((len(rows), reach), dtype=np.int64)
     similarities = np.empty((len(rows), reach), dtype=np.float32)
-    for start in range(0, len(rows), block):
+    for start in range(0, len(rows), _QUERY_BLOCK_GPU):
         tick(start / len(rows))
-        stop = start + block
+        stop = start + _QUERY_BLOCK_GPU
         similarities[start:stop], found[start:stop] = bulk.nearest(rows[start:stop], rows, reach)
     return found, similarities
 
 
-def _inverted_file(rows: NDArray[np.float32], reach: int, bulk: BulkSearch, seed: int, tick: Progress) -> _Neighbours:
-    lists = round(_LISTS_PER_SQRT_ROW * len(rows) ** 0.5)
-    tick(0.0)
-    centroids = _train(rows, lists, seed)
-    _, probed = bulk.nearest(rows, centroids, min(_PROBES, lists))
-    # The nearest list holds the row; all probed lists are searched for it.
-    members = _rows_by_list(probed[:, :1], lists)
-    queries = _rows_by_list(probed, lists)
-    heap = faiss.ResultHeap(len(rows), reach, keep_max=True)
-    for number in range(lists):
-        tick(number / lists)
-        held, asking = members[number], queries[number]
-        if len(held) and len(asking):
-            similarities, found = bulk.nearest(rows[asking], rows[held], min(reach, len(held)))
-            heap.add_result_subset(asking, similarities, held[found])
-    heap.finalize()
-    return heap.I, heap.D
+def search_codes(vectors: NDArray[np.float32], k: int, seed: int, tick: Progress, *, all_pairs: bool) -> _Neighbours:
+    """Rows int64[n, k] and similarities float32[n, k] by search among codes: all of them, or cell by cell."""
+    n = len(vectors)
+    codes, scale = quantise(vectors)
+    every = np.arange(n, dtype=np.int32)
+    order = np.arange(n)
+    reach = min(k + MARGIN, max(1, n))
+    if all_pairs:
+        candidates = Candidates(codes, scale, every, reach)
+        for first in range(0, n, _ROWS_AT_ONCE):
+            tick(first / n)
+            candidates.compare(every[first : first + _ROWS_AT_ONCE], every)
+    else:
+        cells = make_cells(vectors, codes, seed)
+        # Rows of one cell lie together, so that what is read together lies together in memory.
+        order = np.argsort(cells.of, kind="stable")
+        candidates = Candidates(codes[order], scale[order], every, reach)
+        del codes
+        members = np.split(every, np.cumsum(cells.size)[:-1])
+        candidates.search(cells, members, cells.spread(vectors)[order], k, None, tick)
+    share(score_exactly, n, (vectors, order), (candidates.rows, candidates.likeness))
+    return _in_order(candidates.rows[:, :k], candidates.likeness[:, :k], order, k)
 
 
-def _train(rows: NDArray[np.float32], lists: int, seed: int) -> NDArray[np.float32]:
-    """Centroids float32[lists, dim] by spherical k-means on a sample."""
-    kmeans = faiss.Kmeans(
-        rows.shape[1],
-        lists,
-        niter=_TRAINING_ITERATIONS,
-        seed=seed,
-        spherical=True,
-        max_points_per_centroid=_TRAINING_ROWS_PER_LIST,
-        min_points_per_centroid=1,
-    )
-    sample = np.random.default_rng(seed).permutation(len(rows))[: lists * _TRAINING_ROWS_PER_LIST]
-    kmeans.train(rows[np.sort(sample)])
-    centroids: NDArray[np.float32] = kmeans.centroids
-    return centroids
-
-
-def _rows_by_list(probed: NDArray[np.int64], lists: int) -> list[NDArray[np.int64]]:
-    """For each list the rows that name it in `probed` [n, p], ascending."""
-    order = np.argsort(probed.ravel(), kind="stable")
-    ends = np.cumsum(np.bincount(probed.ravel(), minlength=lists))
-    return np.split(order // probed.shape[1], ends[:-1])
+def _in_order(rows: NDArray[np.int32], likeness: NDArray[np.float32], order: NDArray[np.int64], k: int) -> _Neighbours:
+    """Lists of rows in another order, in the vectors' own; padded to k."""
+    found = np.full((len(rows), k), -1, np.int64)
+    similarities = np.full((len(rows), k), -1.0, np.float32)
+    held = rows.shape[1]
+    found[order, :held] = np.where(rows >= 0, order[np.maximum(rows, 0)], -1)
+    similarities[order, :held] = np.where(rows >= 0, likeness, -1.0)
+    return found, similarities
 
 
 def _by_similarity_then_row(found: NDArray[np.int64], similarities: NDArray[np.float32]) -> _Neighbours:
@@ -208,24 +200,9 @@ def _expand(
     neighbours: NDArray[np.int64], similarities: NDArray[np.float32], group: NDArray[np.int64], k: int
 ) -> _Neighbours:
     """From neighbours among groups of equal rows to neighbours among rows."""
-    groups = len(neighbours)
     by_group = np.argsort(group, kind="stable")
-    counts = np.bincount(group, minlength=groups)
-    starts = np.cumsum(counts) - counts
-    # Each group's candidates: its own rows, then those of its neighbours; at most k + 1 rows of a group can matter.
-    listed = np.hstack([np.arange(groups)[:, None], neighbours]).ravel()
-    likeness = np.hstack([np.ones((groups, 1), np.float32), similarities]).ravel()
-    sizes = np.where(listed < 0, 0, np.minimum(counts[listed], k + 1))
-    owner = np.repeat(np.repeat(np.arange(groups), k + 1), sizes)
-    within = np.arange(len(owner)) - np.repeat(np.cumsum(sizes) - sizes, sizes)
-    row = by_group[np.repeat(starts[listed], sizes) + within]
-    flat_similarities = np.repeat(likeness, sizes)
-    order = np.lexsort((row, -flat_similarities, owner))
-    owner, row, flat_similarities = owner[order], row[order], flat_similarities[order]
-    place = np.arange(len(owner)) - np.searchsorted(owner, owner)
-    kept = place <= k
-    table = np.full((groups, k + 1), -1, dtype=np.int64)
-    table_similarities = np.full((groups, k + 1), -1.0, dtype=np.float32)
-    table[owner[kept], place[kept]] = row[kept]
-    table_similarities[owner[kept], place[kept]] = flat_similarities[kept]
-    return _without_self(table[group], table_similarities[group], np.arange(len(group)))
+    starts = np.concatenate(([0], np.cumsum(np.bincount(group, minlength=len(neighbours)))))
+    found = np.full((len(group), k), -1, np.int64)
+    likeness = np.full((len(group), k), -1.0, np.float32)
+    share(expand_groups, len(group), (neighbours, similarities, group, by_group, starts), (found, likeness))
+    return found, likeness

@@ -6,6 +6,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.domain import CancelledRunError, InvalidError, NeighbourGraph
+from coterie.index import candidates as candidates_module
 from coterie.index import graph as graph_module
 from coterie.index import graph_recall, neighbour_graph
 
@@ -72,21 +73,32 @@ def test_many_copies_are_each_others_neighbours(unit):
     assert graph.neighbours[499].tolist() == list(range(30))
 
 
-def test_query_blocks_change_nothing(unit, monkeypatch):
-    vectors = unit(300)
-    whole = neighbour_graph(vectors, 10)
-    monkeypatch.setattr(graph_module, "_QUERY_BLOCK_CPU", 37)
-    np.testing.assert_array_equal(neighbour_graph(vectors, 10).neighbours, whole.neighbours)
-
-
 @pytest.fixture
-def inverted(monkeypatch):
-    """Send everything but the smallest input through the inverted file."""
-    monkeypatch.setattr(graph_module, "EXACT_ROWS_MAX_CPU", 100)
+def on_cpu(monkeypatch):
     monkeypatch.setattr(graph_module, "gpu_count", lambda: 0)
 
 
-def test_inverted_file_finds_family_members_and_states_true_similarities(unit, inverted):
+@pytest.fixture
+def by_cells(on_cpu, monkeypatch):
+    """Send everything but the smallest input through the cells."""
+    monkeypatch.setattr(graph_module, "ALL_PAIRS_ROWS_MAX", 100)
+
+
+@pytest.mark.parametrize("all_pairs_rows_max", [100, 1_000])
+def test_blocks_change_nothing(unit, on_cpu, monkeypatch, all_pairs_rows_max):
+    monkeypatch.setattr(graph_module, "ALL_PAIRS_ROWS_MAX", all_pairs_rows_max)
+    vectors = unit(300)
+    whole = neighbour_graph(vectors, 10)
+    monkeypatch.setattr(graph_module, "_ROWS_AT_ONCE", 70)
+    monkeypatch.setattr(candidates_module, "PLANNED_AT_ONCE", 55)
+    monkeypatch.setattr(candidates_module, "_ASKING_AT_ONCE", 37)
+    monkeypatch.setattr(candidates_module, "_HELD_AT_ONCE", 41)
+    blocks = neighbour_graph(vectors, 10)
+    np.testing.assert_array_equal(blocks.neighbours, whole.neighbours)
+    np.testing.assert_array_equal(blocks.similarities, whole.similarities)
+
+
+def test_cells_find_family_members_and_state_true_similarities(unit, by_cells):
     vectors = unit(4_000, 32, centres=80)
     graph = neighbour_graph(vectors, 15)
     check_shape(graph, 4_000, 15)
@@ -96,15 +108,15 @@ def test_inverted_file_finds_family_members_and_states_true_similarities(unit, i
     np.testing.assert_allclose(graph.similarities.ravel(), stated, atol=1e-5)
 
 
-def test_inverted_file_with_all_lists_probed_is_exact(unit, inverted, monkeypatch):
-    monkeypatch.setattr(graph_module, "_PROBES", 10_000)
+def test_cells_that_are_all_read_are_exact(unit, by_cells, monkeypatch):
+    monkeypatch.setattr(candidates_module, "_PROBES", 10_000)
     vectors = unit(1_000)
     expected, similarities = oracle(vectors, 10)
     true = np.take_along_axis(similarities, expected, axis=1)
     np.testing.assert_allclose(neighbour_graph(vectors, 10).similarities, true, atol=1e-6)
 
 
-def test_inverted_file_is_the_same_for_a_seed_and_handles_copies(unit, inverted):
+def test_cells_are_the_same_for_a_seed_and_handle_copies(unit, by_cells):
     vectors = np.vstack([unit(2_000, centres=40), unit(1, seed=9).repeat(60, axis=0)])
     one, other = (neighbour_graph(vectors, 12, seed=3) for _ in range(2))
     np.testing.assert_array_equal(one.neighbours, other.neighbours)
@@ -112,15 +124,16 @@ def test_inverted_file_is_the_same_for_a_seed_and_handles_copies(unit, inverted)
     assert (one.neighbours[2_000:] >= 2_000).all()
 
 
-def test_inverted_file_prints_nothing(unit, inverted, capfd):
+def test_making_cells_prints_nothing(unit, by_cells, capfd):
     neighbour_graph(unit(1_000), 5)
     assert capfd.readouterr() == ("", "")
 
 
-@pytest.mark.parametrize("exact", [True, False])
-def test_progress_rises_to_one_and_cancelling_stops(unit, monkeypatch, exact):
-    monkeypatch.setattr(graph_module, "EXACT_ROWS_MAX_CPU", 10_000 if exact else 100)
-    monkeypatch.setattr(graph_module, "_QUERY_BLOCK_CPU", 100)
+@pytest.mark.parametrize("all_pairs_rows_max", [100, 10_000])
+def test_progress_rises_to_one_and_cancelling_stops(unit, on_cpu, monkeypatch, all_pairs_rows_max):
+    monkeypatch.setattr(graph_module, "ALL_PAIRS_ROWS_MAX", all_pairs_rows_max)
+    monkeypatch.setattr(graph_module, "_ROWS_AT_ONCE", 100)
+    monkeypatch.setattr(candidates_module, "PLANNED_AT_ONCE", 100)
     vectors = unit(1_000)
     shares: list[float] = []
     neighbour_graph(vectors, 5, progress=shares.append)

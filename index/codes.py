@@ -1,0 +1,63 @@
+"""Unit vectors in eight bits, to find candidates with: four times the products a second of float32, and a quarter of
+the memory. What is found is scored again with the vectors themselves.
+
+A code is the vector scaled so that its largest value is 127, rounded; the products of two codes, times both scales,
+is their cosine within about .001.
+"""
+
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from coterie.index.kernels import LANES
+
+_CODE_MAX = 127
+_ROWS_AT_ONCE = 16_384
+_ROWS_STEP = 128
+"""Blocks are padded to a multiple of it: every new shape makes the library compile another product."""
+
+
+def quantise(
+    vectors: NDArray[np.float32], order: NDArray[np.int64] | None = None
+) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Codes int8[n, dim] of the rows in this order, and what a step of each is worth, float32[n]."""
+    n = len(vectors) if order is None else len(order)
+    codes = np.empty((n, vectors.shape[1]), np.int8)
+    scale = np.empty(n, np.float32)
+    for first in range(0, n, _ROWS_AT_ONCE):
+        some = slice(first, first + _ROWS_AT_ONCE)
+        rows = torch.from_numpy(vectors[some] if order is None else vectors[order[some]])
+        largest = rows.abs().amax(dim=1).clamp_min(1e-30)
+        codes[some] = rows.mul((_CODE_MAX / largest)[:, None]).round_().to(torch.int8).numpy()
+        scale[some] = (largest / _CODE_MAX).numpy()
+    return codes, scale
+
+
+class Products:
+    """Products of codes with codes, in blocks."""
+
+    def __init__(self) -> None:
+        # Whole numbers up to 127 * 127 * dim are exact in float32 too: where the CPU has no int8 products the same
+        # results come more slowly.
+        self._int8 = bool(torch.cpu._is_vnni_supported())
+
+    def block(self, asking: NDArray[np.int8], held: NDArray[np.int8]) -> NDArray[Any]:
+        """int32 or float32[>= len(asking), >= len(held)], of every asking code with every held one."""
+        left, right = _padded(asking, _ROWS_STEP), _padded(held, LANES if len(held) < _ROWS_STEP else 4 * LANES)
+        product = torch._int_mm(left, right.T) if self._int8 else left.float() @ right.float().T
+        block: NDArray[Any] = product.numpy()
+        return block
+
+
+def padded_scale(scale: NDArray[np.float32]) -> NDArray[np.float32]:
+    """A scale for the columns of a block: zeros up to a multiple of LANES."""
+    return np.pad(scale, (0, -len(scale) % LANES))
+
+
+def _padded(codes: NDArray[np.int8], step: int) -> torch.Tensor:
+    missing = -len(codes) % step
+    if missing:
+        codes = np.concatenate((codes, np.zeros((missing, codes.shape[1]), np.int8)))
+    return torch.from_numpy(codes)

@@ -1,0 +1,317 @@
+"""The k-nearest-neighbour graph of a changing set of vectors.
+
+Every row keeps k + slack neighbours. A new row is searched, and offered to every row that would have found it. A row
+that loses neighbours to removals lives on its slack, and is searched anew when less than k are left. So the graph costs
+what changed, and not what there is.
+
+Memory: 2 bytes a dimension for the vectors (float16, as the store keeps them), 1 for their codes, 8 a neighbour: about
+1.5 GB for a million rows of 384 with 40 neighbours each.
+"""
+
+import threading
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from coterie.domain import InvalidError, NeighbourGraph
+from coterie.index.candidates import MARGIN, PLANNED_AT_ONCE, WORTH, Candidates, Tick, promising_rows
+from coterie.index.cells import Cells, make_cells, nearest_cells
+from coterie.index.checks import checked_ids, checked_pairs
+from coterie.index.codes import Products, quantise
+from coterie.index.graph import ALL_PAIRS_ROWS_MAX, K_MAX, graph_recall, neighbour_graph
+from coterie.index.kernels import fill_lists, offer, offer_to_found, renumber
+from coterie.index.results import last_of_each
+from coterie.index.workers import share
+
+_REBUILT_SHARE = 0.5
+"""Share of new rows from which building anew is cheaper, and the cells are made for what is there."""
+
+_SLICE_SHARE = 0.3
+"""Share of the rows below which a slice is searched by itself: most of its rows would be short of neighbours."""
+
+
+class LivingGraph:
+    """Nearest neighbours of vectors under int64 ids, kept up as they come and go. Thread-safe; one change at a time.
+
+    Deterministic: the same calls in the same order give the same graph.
+
+    Args:
+        dim: length of the vectors.
+        k: neighbours that are kept right.
+        slack: neighbours kept beyond k, that removals may use up.
+        seed: of the training of the cells.
+
+    Raises:
+        InvalidError: k or slack out of range.
+    """
+
+    def __init__(self, dim: int, k: int = 30, *, slack: int = 10, seed: int = 0) -> None:
+        if not 1 <= k <= K_MAX or slack < 0:
+            raise InvalidError(f"k is {k} and slack {slack}, use k from 1 to {K_MAX} and slack from 0", field="k")
+        self.dim, self.k, self.slack, self.seed = dim, k, slack, seed
+        self._lock = threading.RLock()
+        self._clear()
+
+    def __len__(self) -> int:
+        return len(self._ids)
+
+    def ids(self) -> NDArray[np.int64]:
+        """The ids held, int64[n], in the order in which they came."""
+        with self._lock:
+            return self._ids.copy()
+
+    def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """The vectors of these ids, float32[n, dim].
+
+        Raises:
+            InvalidError: an id is not held.
+        """
+        with self._lock:
+            return self._vectors[self._places(checked_ids(ids))].astype(np.float32)
+
+    def add(self, ids: ArrayLike, vectors: ArrayLike, *, tick: Tick | None = None) -> None:
+        """Add vectors under their ids, replacing those that are there; of an id given twice the last one counts.
+
+        Args:
+            ids: int64[n], not negative.
+            vectors: float32[n, dim], unit rows; kept as float16.
+            tick: told the finished share; may raise, and the graph is then without the new rows.
+
+        Raises:
+            InvalidError: wrong shapes, a negative id, or a row that is not finite and of length 1.
+        """
+        numbers, rows = checked_pairs(ids, vectors, self.dim)
+        kept = last_of_each(numbers)
+        numbers, halves = numbers[kept], rows[kept].astype(np.float16)
+        if not len(numbers):
+            return
+        with self._lock:
+            self.remove(numbers)
+            if len(numbers) > _REBUILT_SHARE * len(self._ids):
+                vectors = np.concatenate((self._vectors, halves))
+                self._build(np.concatenate((self._ids, numbers)), vectors, tick or _ignore)
+                return
+            before = len(self._ids)
+            try:
+                self._insert(numbers, halves, tick or _ignore)
+            except BaseException:
+                # Half-made lists would pass for whole ones.
+                self._drop(np.arange(len(self._ids)) < before)
+                raise
+
+    def remove(self, ids: ArrayLike) -> int:
+        """Remove ids; those that are not there are ignored. Returns how many were removed."""
+        gone = checked_ids(ids)
+        with self._lock:
+            keep = ~np.isin(self._ids, gone)
+            removed = len(keep) - int(keep.sum())
+            if removed == len(keep):
+                self._clear()
+            elif removed:
+                self._drop(keep)
+                self._replenish()
+            return removed
+
+    def graph(
+        self, ids: ArrayLike | None = None, k: int | None = None, *, tick: Tick | None = None
+    ) -> tuple[NDArray[np.int64], NeighbourGraph]:
+        """The graph of all rows or of some: their ids, int64[m], and neighbours among them, in that order.
+
+        A slice keeps of every list what lies in it; only rows that have too few left are searched again, among the
+        rows of the slice.
+
+        Args:
+            ids: the slice, in any order, each once; None for all.
+            k: neighbours a row, at most the graph's own k.
+
+        Raises:
+            InvalidError: an id is not held or given twice, or k is out of range.
+        """
+        wanted = self.k if k is None else k
+        if not 1 <= wanted <= self.k:
+            raise InvalidError(f"k is {wanted}, the graph keeps 1 to {self.k}", field="k")
+        with self._lock:
+            if ids is None:
+                return self._ids.copy(), _as_graph(self._rows, self._likeness, wanted)
+            numbers = checked_ids(ids)
+            places = self._places(numbers)
+            if len(np.unique(places)) < len(places):
+                raise InvalidError("an id of the slice is given twice", field="ids")
+            if len(places) <= max(ALL_PAIRS_ROWS_MAX, _SLICE_SHARE * len(self._ids)):
+                vectors = self._vectors[places].astype(np.float32)
+                return numbers, neighbour_graph(vectors, wanted, seed=self.seed, progress=tick)
+            return numbers, self._slice(places, wanted, tick or _ignore)
+
+    def recall(self, *, sample: int = 500) -> float:
+        """The share of the true k nearest neighbours that the graph holds, on a sample of rows."""
+        with self._lock:
+            graph = _as_graph(self._rows, self._likeness, self.k)
+            vectors = self._vectors.astype(np.float32)
+        return graph_recall(graph, vectors, sample=sample, seed=self.seed)
+
+    def _clear(self) -> None:
+        width = self.k + self.slack
+        self._ids = np.empty(0, np.int64)
+        self._vectors = np.empty((0, self.dim), np.float16)
+        self._codes = np.empty((0, self.dim), np.int8)
+        self._scale = np.empty(0, np.float32)
+        self._rows = np.empty((0, width), np.int32)
+        self._likeness = np.empty((0, width), np.float32)
+        # Nearer than this a row knows every neighbour it has; -inf where it knows all rows.
+        self._known = np.empty(0, np.float32)
+        self._cell = np.empty(0, np.int32)
+        self._cells: Cells | None = None
+        self._order: NDArray[np.int64] | None = None
+
+    def _build(self, ids: NDArray[np.int64], vectors: NDArray[np.float16], tick: Tick) -> None:
+        rows = vectors.astype(np.float32)
+        graph = neighbour_graph(rows, self.k + self.slack, seed=self.seed, progress=tick)
+        codes, scale = quantise(rows)
+        if len(ids) > ALL_PAIRS_ROWS_MAX:
+            self._cells = make_cells(rows, codes, self.seed)
+            self._cell = self._cells.of
+        self._ids, self._vectors, self._codes, self._scale = ids, vectors, codes, scale
+        self._rows = graph.neighbours
+        self._likeness = np.where(graph.neighbours < 0, np.float32(-np.inf), graph.similarities)
+        self._known = self._likeness[:, -1].copy()
+
+    def _insert(self, ids: NDArray[np.int64], vectors: NDArray[np.float16], tick: Tick) -> None:
+        """Search the new rows, then offer them to the old ones."""
+        before, count = len(self._ids), len(ids)
+        rows = vectors.astype(np.float32)
+        codes, scale = quantise(rows)
+        self._ids = np.concatenate((self._ids, ids))
+        self._order = None
+        self._vectors = np.concatenate((self._vectors, vectors))
+        self._codes = np.concatenate((self._codes, codes))
+        self._scale = np.concatenate((self._scale, scale))
+        width = self.k + self.slack
+        self._rows = np.concatenate((self._rows, np.full((count, width), -1, np.int32)))
+        self._likeness = np.concatenate((self._likeness, np.full((count, width), -np.inf, np.float32)))
+        self._known = np.concatenate((self._known, np.full(count, -np.inf, np.float32)))
+        if self._cells is not None:
+            cell = nearest_cells(codes, self._cells.mean_codes, self._cells.mean_scale, 1)[:, 0]
+            self._cell = np.concatenate((self._cell, cell))
+        new = np.arange(before, before + count, dtype=np.int32)
+        self._search(new, tick)
+        self._offer_to_old(new)
+
+    def _search(self, asking: NDArray[np.int32], tick: Tick) -> None:
+        """Fill the lists of these rows anew, from all rows."""
+        width = self.k + self.slack
+        candidates = Candidates(self._codes, self._scale, asking, min(width + MARGIN, len(self._ids)))
+        self._find(candidates, np.arange(len(self._ids), dtype=np.int32), width, self._rows, tick)
+        share(
+            fill_lists,
+            len(asking),
+            (self._vectors.view(np.uint16), asking, candidates.rows, asking),
+            (self._rows, self._likeness),
+        )
+        # Beyond the last of a full list there may be others; a list with room names every row there is.
+        self._known[asking] = self._likeness[asking, -1]
+
+    def _find(
+        self, candidates: Candidates, held: NDArray[np.int32], k: int, graph: NDArray[np.int32], tick: Tick
+    ) -> None:
+        """Fill candidates from the held rows; `graph` has the lists of all rows, naming no others."""
+        if self._cells is None:
+            candidates.compare(np.arange(len(candidates.asking), dtype=np.int32), held)
+            return
+        spread = self._cells.spread(self._vectors[candidates.asking].astype(np.float32))
+        candidates.search(self._cells, self._members(held), spread, k, graph, tick)
+
+    def _offer_to_old(self, new: NDArray[np.int32]) -> None:
+        """Put the new rows into the lists of the rows to which they are nearer than what those hold.
+
+        A row is offered the new rows of the cells that it would read if it were searched now, and those that have
+        found it themselves.
+        """
+        old = np.arange(new[0], dtype=np.int32)
+        vectors = self._vectors.view(np.uint16)
+        products = Products()
+
+        def compare(asking: NDArray[np.int32], offered: NDArray[np.int32]) -> None:
+            for first in range(0, len(asking), PLANNED_AT_ONCE):
+                some = asking[first : first + PLANNED_AT_ONCE]
+                block = products.block(self._codes[some], self._codes[offered])
+                fixed = (block, vectors, offered, self._scale, some)
+                share(offer, len(some), fixed, (self._rows, self._likeness, self._known))
+
+        if self._cells is None:
+            compare(old, new)
+            return
+        arrived = self._members(new)
+        chance = min(0.5, WORTH * self.k / len(self._ids))
+        for first in range(0, len(old), PLANNED_AT_ONCE):
+            some = old[first : first + PLANNED_AT_ONCE]
+            coded = self._codes[some], self._scale[some]
+            spread = self._cells.spread(self._vectors[some].astype(np.float32))
+            last = self._likeness[some, self.k - 1]
+            reading = promising_rows(products, self._cells, coded, spread, last, None, chance)
+            for cell, at in enumerate(reading):
+                if len(at) and len(arrived[cell]):
+                    compare(some[at], arrived[cell])
+        offer_to_found(int(new[0]), self._rows, self._likeness, self._known)
+
+    def _drop(self, keep: NDArray[np.bool_]) -> None:
+        """Take rows out: the arrays close up, and the lists lose them."""
+        number = np.where(keep, np.cumsum(keep) - 1, -1).astype(np.int32)
+        share(renumber, len(keep), (number,), (self._rows, self._likeness))
+        self._ids, self._order = self._ids[keep], None
+        left = len(self._ids)
+        for name in ("_vectors", "_codes", "_scale", "_rows", "_likeness", "_known"):
+            setattr(self, name, getattr(self, name)[keep])
+        if self._cells is not None:
+            self._cell = self._cell[keep]
+            if left <= ALL_PAIRS_ROWS_MAX:
+                self._cells, self._cell = None, np.empty(0, np.int32)
+
+    def _replenish(self) -> None:
+        """Search the rows that have lost more than their slack."""
+        wanted = min(self.k, len(self._ids) - 1)
+        if wanted > 0:
+            short = np.flatnonzero(self._rows[:, wanted - 1] < 0).astype(np.int32)
+            if len(short):
+                self._search(short, _ignore)
+
+    def _slice(self, places: NDArray[np.int64], k: int, tick: Tick) -> NeighbourGraph:
+        number = np.full(len(self._ids), -1, np.int32)
+        number[places] = np.arange(len(places), dtype=np.int32)
+        rows, likeness = self._rows[places], self._likeness[places]
+        share(renumber, len(places), (number,), (rows, likeness))
+        short = np.flatnonzero(rows[:, k - 1] < 0).astype(np.int32)
+        if len(short):
+            asking = places[short].astype(np.int32)
+            candidates = Candidates(self._codes, self._scale, asking, min(k + MARGIN, len(places)))
+            inside = np.where((self._rows >= 0) & (number[:, None] >= 0) & (number[self._rows] >= 0), self._rows, -1)
+            self._find(candidates, np.sort(places).astype(np.int32), k, inside, tick)
+            vectors = self._vectors.view(np.uint16)
+            share(fill_lists, len(short), (vectors, asking, candidates.rows, short), (rows, likeness))
+            rows[short] = np.where(rows[short] >= 0, number[rows[short]], -1)
+        return _as_graph(rows, likeness, k)
+
+    def _members(self, held: NDArray[np.int32]) -> list[NDArray[np.int32]]:
+        """The held rows of each cell."""
+        assert self._cells is not None, "only a graph with cells is searched by them"
+        cell = self._cell[held]
+        order = np.argsort(cell, kind="stable")
+        return np.split(held[order], np.cumsum(np.bincount(cell, minlength=self._cells.count))[:-1])
+
+    def _places(self, ids: NDArray[np.int64]) -> NDArray[np.int64]:
+        if self._order is None:
+            self._order = np.argsort(self._ids, kind="stable")
+        at = np.searchsorted(self._ids[self._order], ids)
+        places = self._order[np.minimum(at, len(self._ids) - 1)] if len(self._ids) else np.empty(0, np.int64)
+        if len(places) < len(ids) or not np.array_equal(self._ids[places], ids):
+            raise InvalidError("the slice holds an id that the graph does not", field="ids")
+        return places
+
+
+def _as_graph(rows: NDArray[np.int32], likeness: NDArray[np.float32], k: int) -> NeighbourGraph:
+    neighbours = rows[:, :k].copy()
+    similarities = np.where(neighbours < 0, np.float32(-1.0), likeness[:, :k].clip(-1.0, 1.0))
+    return NeighbourGraph(neighbours, similarities.astype(np.float32))
+
+
+def _ignore(_: float) -> None:
+    """A tick that tells nobody."""
