@@ -25,7 +25,8 @@ REAL, BACKGROUND = -2, -1
 """Labels of rows that belong to no planted family: real texts, whose families nobody knows, and background."""
 
 BANDS = {"loose": (0.64, 0.72), "medium": (0.72, 0.82), "tight": (0.82, 0.95)}
-_REAL_SHARE, _FAMILY_SHARE = 0.4, 0.3
+_REAL_SHARE = 0.4
+"""Or as much as there is; of the rest one half is planted and one half background."""
 _CENTRES_SHARE = 0.25
 _TEXT_CHARS_MAX = 400
 _ENCODE_AT_ONCE = 4_096
@@ -71,7 +72,7 @@ def real_vectors(corpus: Path, n: int, cache: Path, seed: int = 0) -> NDArray[np
 
 
 def grow(real: NDArray[np.float32], n: int, seed: int = 0) -> World:
-    """A world of n rows: at most 40 % real, 30 % planted, the rest background."""
+    """A world of n rows: at most 40 % real, of the rest one half planted and one half background."""
     draw = np.random.default_rng([seed, n])
     order = draw.permutation(len(real))
     centres, rest = np.split(order, [int(_CENTRES_SHARE * len(real))])
@@ -83,7 +84,7 @@ def grow(real: NDArray[np.float32], n: int, seed: int = 0) -> World:
     vectors[: len(kept)], label[: len(kept)] = kept, REAL
     at = len(kept)
     band: list[int] = []
-    stop = at + int(_FAMILY_SHARE * n)
+    stop = at + (n - at) // 2
     while at < stop:
         size = min(int(np.clip(draw.lognormal(3.7, 0.9), 12, 600)), max(12, stop - at), n - at)
         kind = int(draw.integers(len(BANDS)))

@@ -20,7 +20,7 @@ K = 30
 NEW_SHARE, MOVED_SHARE = 0.01, 0.05
 ROUNDS, FRESH_EVERY = 20, 5
 FRESH_ALWAYS_ROWS_MAX = 10_000
-WARM_ROWS = 3_000
+WARM_ROWS = (3_000, 25_000)
 
 
 @dataclass(frozen=True, slots=True)
@@ -42,11 +42,12 @@ class Rows:
 def measure_living(
     vectors: NDArray[np.float32], planted: NDArray[np.int32], band: NDArray[np.int8], seed: int
 ) -> dict[str, Any]:
-    """Growth and churn, after a call of everything on 3,000 rows."""
+    """Growth and churn, after calls of everything on 3,000 rows and on 25,000."""
     rows = Rows(vectors, planted, band, seed)
-    few = Rows(vectors[:WARM_ROWS].copy(), planted[:WARM_ROWS], band, seed)
-    _growth(few)
-    _churn(few, 1)
+    for count in sorted({min(len(vectors), few) for few in WARM_ROWS}):
+        few = Rows(vectors[:count].copy(), planted[:count], band, seed)
+        _growth(few)
+        _churn(few, 1)
     return {"parameters": {"k": K}, "growth": _growth(rows), "churn": _churn(rows, ROUNDS)}
 
 
