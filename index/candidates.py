@@ -23,10 +23,12 @@ _HELD_AT_ONCE = 1_024
 _ASKING_AT_ONCE = 2_048
 PLANNED_AT_ONCE = 65_536
 _PROBES = 4
-_FAN = 12
-_PATIENCE = 8
-WORTH = 2.5
-"""A cell is read where the chance that a member enters a list of k among n is above this times k / n."""
+FAN = 12
+PATIENCE = 8
+_CELLS_A_TICK = 8
+_WORTH, _WORTH_ROWS, _WORTH_GROWTH = 2.5, 200_000, 0.7
+"""A cell is read where the chance that a member enters a list of k among n is above 2.5 k / n. Among more than 200,000
+rows less is asked for: there it is the far neighbours of background that cost most and tell least."""
 
 Tick = Callable[[float], None]
 """Told the finished share, 0 to 1; may raise to stop."""
@@ -72,14 +74,15 @@ class Candidates:
             k: neighbours that will be wanted; the rest of the list is margin.
             graph: int32[n, l], lists of all rows; None where these are the ones being made.
         """
-        probed = self.read_nearest(cells, members, lambda share: tick(0.3 * share))
-        self.join(graph, lambda share: tick(0.3 + 0.1 * share))
-        self.read_promising(cells, members, probed, spread, k, lambda share: tick(0.4 + 0.5 * share))
-        self.join(graph, lambda share: tick(0.9 + 0.1 * share))
+        probed = self.read_nearest(cells, members, part_of(tick, 0.0, 0.3))
+        self.join(graph, part_of(tick, 0.3, 0.1))
+        self.read_promising(cells, members, probed, spread, k, part_of(tick, 0.4, 0.5))
+        self.join(graph, part_of(tick, 0.9, 0.1))
 
-    def compare(self, at: NDArray[np.int32], held: NDArray[np.int32]) -> None:
+    def compare(self, at: NDArray[np.int32], held: NDArray[np.int32], tick: Tick = lambda _: None) -> None:
         """Offer every held row to the lists at these places: len(at) * len(held) products."""
         for first in range(0, len(held), _HELD_AT_ONCE):
+            tick(first / len(held))
             offered = held[first : first + _HELD_AT_ONCE]
             codes, scale = self._codes[offered], padded_scale(self._scale[offered])
             for start in range(0, len(at), _ASKING_AT_ONCE):
@@ -92,12 +95,13 @@ class Candidates:
         """Read each row's nearest cells; which they were, int32[q, probes]."""
         probes = min(_PROBES, cells.count)
         probed = np.empty((len(self.asking), probes), np.int32)
-        for at in self._portions(tick):
+        for at, tick_part in portions(len(self.asking), tick):
             near = nearest_cells(self._codes[self.asking[at]], cells.mean_codes, cells.mean_scale, probes)
             probed[at] = near
             order = np.argsort(near.ravel(), kind="stable")
             ends = np.cumsum(np.bincount(near.ravel(), minlength=cells.count))
             for cell, asked in enumerate(np.split(order // probes, ends[:-1])):
+                _tick_now_and_then(tick_part, cell, cells.count)
                 self.compare(at[asked], members[cell])
         return probed
 
@@ -115,8 +119,8 @@ class Candidates:
         Args:
             probed: int32[q, p], cells that were read already.
         """
-        chance = min(0.5, WORTH * k / max(1, sum(len(rows) for rows in members)))
-        for at in self._portions(tick):
+        chance = chance_worth_reading(k, sum(len(rows) for rows in members))
+        for at, tick_part in portions(len(self.asking), tick):
             asking = self.asking[at]
             promising = promising_rows(
                 self._products,
@@ -128,25 +132,43 @@ class Candidates:
                 chance,
             )
             for cell, asked in enumerate(promising):
+                _tick_now_and_then(tick_part, cell, cells.count)
                 if len(asked):
                     self.compare(at[asked], members[cell])
 
     def join(self, graph: NDArray[np.int32] | None, tick: Tick) -> None:
         """Offer each asking row the neighbours of its neighbours, as the lists stand now."""
         lists = self.rows if graph is None else graph
-        fan = min(_FAN, lists.shape[1], self.rows.shape[1])
+        fan = min(FAN, lists.shape[1], self.rows.shape[1])
         forward = lists[:, :fan].copy()
         backward = reversed_lists(forward, fan)
-        fixed = (self._codes, self._scale, forward, backward, fan, _PATIENCE)
-        for at in self._portions(tick):
+        fixed = (self._codes, self._scale, forward, backward, fan, PATIENCE)
+        for at, _ in portions(len(self.asking), tick):
             share(join_neighbours, len(at), (*fixed, self.asking[at], at), (self.rows, self.likeness))
 
-    def _portions(self, tick: Tick) -> Iterator[NDArray[np.int32]]:
-        """The places of the lists, so many at a time, telling how far it is."""
-        places = np.arange(len(self.asking), dtype=np.int32)
-        for first in range(0, len(places), PLANNED_AT_ONCE):
-            tick(first / len(places))
-            yield places[first : first + PLANNED_AT_ONCE]
+
+def portions(count: int, tick: Tick) -> Iterator[tuple[NDArray[np.int32], Tick]]:
+    """The numbers below `count`, so many at a time, telling how far it is; with a tick for the portion itself."""
+    for first in range(0, count, PLANNED_AT_ONCE):
+        some = np.arange(first, min(first + PLANNED_AT_ONCE, count), dtype=np.int32)
+        tick(first / count)
+        yield some, part_of(tick, first / count, len(some) / count)
+
+
+def part_of(tick: Tick, start: float, length: float) -> Tick:
+    """A tick for a part that begins at the share `start` of the whole and is this long."""
+    return lambda share: tick(start + length * share)
+
+
+def _tick_now_and_then(tick: Tick, cell: int, cells: int) -> None:
+    if cell % _CELLS_A_TICK == 0:
+        tick(cell / cells)
+
+
+def chance_worth_reading(k: int, n: int) -> float:
+    """The least chance of a member to enter a list of k among n rows that makes its cell worth reading."""
+    worth: float = _WORTH * max(1.0, n / _WORTH_ROWS) ** _WORTH_GROWTH
+    return min(0.5, worth * k / max(1, n))
 
 
 def promising_rows(

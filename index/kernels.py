@@ -256,8 +256,9 @@ def score_exactly(
 
 
 _HALF_TO_SINGLE = np.float32(2.0**112)
-_ROUNDING = np.float32(0.004)
-"""More than rounding to codes can change a cosine by."""
+_ROUNDING_STEPS = np.float32(1.25)
+"""Rounding to codes changes a cosine by less than this many steps of both together: six standard deviations and more,
+for each value is off by at most half a step, and the other's values have squares that add up to one."""
 
 
 @compiled
@@ -332,14 +333,22 @@ def accept(
     of: int,
     row: int,
     value: np.float32,
-) -> None:
-    """Put a row into a list if it is nearer than the last that the list can vouch for."""
+) -> bool:
+    """Put a row into a list if it is nearer than the last that the list can vouch for. Whether it was."""
     last = rows.shape[1] - 1
-    if value > known[of] and value > likeness[of, last] and not holds(rows, of, row):
+    accepted = bool(value > known[of] and value > likeness[of, last]) and not holds(rows, of, row)
+    if accepted:
         dropped = likeness[of, last]
         insert(rows, likeness, of, row, value)
         # What fell out is the nearest that the list does not name.
         known[of] = max(known[of], dropped)
+    return accepted
+
+
+@compiled
+def promises(product: float, scale: np.float32, other_scale: np.float32, worst: np.float32) -> bool:
+    """Whether rounding may hide that two rows with this product of codes are nearer than `worst`."""
+    return bool(np.float32(product) * scale * other_scale > worst - _ROUNDING_STEPS * (scale + other_scale))
 
 
 @compiled
@@ -364,7 +373,7 @@ def offer(
         for b in range(len(offered)):
             j = offered[b]
             worst = max(known[i], likeness[i, last])
-            if np.float32(products[a, b]) * scale[i] * scale[j] > worst - _ROUNDING and i != j:
+            if promises(products[a, b], scale[i], scale[j], worst) and i != j:
                 if not decoded:
                     decode(vectors, i, own)
                     decoded = True
@@ -375,14 +384,54 @@ def offer(
 
 @compiled
 def offer_to_found(
-    first: int, rows: NDArray[np.int32], likeness: NDArray[np.float32], known: NDArray[np.float32]
+    codes: NDArray[np.int8],
+    scale: NDArray[np.float32],
+    vectors: NDArray[np.uint16],
+    backward: NDArray[np.int32],
+    first: int,
+    patience: int,
+    rows: NDArray[np.int32],
+    likeness: NDArray[np.float32],
+    known: NDArray[np.float32],
 ) -> None:
-    """Offer each row from `first` on to the earlier rows in its own list."""
-    for i in range(first, len(rows)):
-        for place in range(rows.shape[1]):
+    """Offer each row from `first` on to the earlier rows in its own list, and to those rows' neighbours.
+
+    In a dense place a row's list is full of some neighbours while others, which it does not name, have room for it.
+
+    Args:
+        codes, scale, vectors: of all rows; vectors are the bits of float16.
+        backward: int32[n, fan], the lists turned round.
+        patience: neighbours in a row that may bring nothing before the rest are taken to bring nothing either.
+    """
+    (n, dim), (width, fan) = codes.shape, (rows.shape[1], backward.shape[1])
+    seen = np.full(n, -1, np.int32)
+    own, other = np.empty(dim, np.uint32), np.empty(dim, np.uint32)
+    for i in range(first, n):
+        decode(vectors, i, own)
+        for place in range(width):
             j = rows[i, place]
             if 0 <= j < first:
+                seen[j] = i
                 accept(rows, likeness, known, j, i, likeness[i, place])
+        fruitless = 0
+        for place in range(width):
+            via = rows[i, place]
+            if via < 0 or fruitless >= patience:
+                break
+            fruitless += 1
+            for second in range(width + fan):
+                j = rows[via, second] if second < width else backward[via, second - width]
+                if j < 0 or j >= first or seen[j] == i:
+                    continue
+                seen[j] = i
+                product = np.int32(0)
+                for axis in range(dim):
+                    product += np.int32(codes[i, axis]) * np.int32(codes[j, axis])
+                if promises(float(product), scale[i], scale[j], max(known[j], likeness[j, width - 1])):
+                    decode(vectors, j, other)
+                    value = inner_product(own.view(np.float32), other.view(np.float32))
+                    if accept(rows, likeness, known, j, i, value):
+                        fruitless = 0
 
 
 @compiled

@@ -14,17 +14,33 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from coterie.domain import InvalidError, NeighbourGraph
-from coterie.index.candidates import MARGIN, PLANNED_AT_ONCE, WORTH, Candidates, Tick, promising_rows
+from coterie.index.candidates import (
+    FAN,
+    MARGIN,
+    PATIENCE,
+    Candidates,
+    Tick,
+    chance_worth_reading,
+    part_of,
+    portions,
+    promising_rows,
+)
 from coterie.index.cells import Cells, make_cells, nearest_cells
 from coterie.index.checks import checked_ids, checked_pairs
 from coterie.index.codes import Products, quantise
 from coterie.index.graph import ALL_PAIRS_ROWS_MAX, K_MAX, graph_recall, neighbour_graph
-from coterie.index.kernels import fill_lists, offer, offer_to_found, renumber
+from coterie.index.kernels import fill_lists, offer, offer_to_found, renumber, reversed_lists
 from coterie.index.results import last_of_each
 from coterie.index.workers import share
 
 _REBUILT_SHARE = 0.5
 """Share of new rows from which building anew is cheaper, and the cells are made for what is there."""
+
+_OUTGROWN = 2
+"""How many times the rows that its cells were made for a graph may hold."""
+
+_OFFERED_AT_ONCE = 1_024
+_ASKING_AT_ONCE = 8_192
 
 _SLICE_SHARE = 0.3
 """Share of the rows below which a slice is searched by itself: most of its rows would be short of neighbours."""
@@ -46,8 +62,9 @@ class LivingGraph:
     """
 
     def __init__(self, dim: int, k: int = 30, *, slack: int = 10, seed: int = 0) -> None:
-        if not 1 <= k <= K_MAX or slack < 0:
-            raise InvalidError(f"k is {k} and slack {slack}, use k from 1 to {K_MAX} and slack from 0", field="k")
+        if k < 1 or slack < 0 or k + slack > K_MAX:
+            message = f"k is {k} and slack {slack}, use k from 1 and slack from 0, together up to {K_MAX}"
+            raise InvalidError(message, field="k")
         self.dim, self.k, self.slack, self.seed = dim, k, slack, seed
         self._lock = threading.RLock()
         self._clear()
@@ -97,6 +114,7 @@ class LivingGraph:
             except BaseException:
                 # Half-made lists would pass for whole ones.
                 self._drop(np.arange(len(self._ids)) < before)
+                self._replenish()
                 raise
 
     def remove(self, ids: ArrayLike) -> int:
@@ -170,31 +188,44 @@ class LivingGraph:
         if len(ids) > ALL_PAIRS_ROWS_MAX:
             self._cells = make_cells(rows, codes, self.seed)
             self._cell = self._cells.of
-        self._ids, self._vectors, self._codes, self._scale = ids, vectors, codes, scale
+        self._ids, self._order = ids, None
+        self._vectors, self._codes, self._scale = vectors, codes, scale
         self._rows = graph.neighbours
         self._likeness = np.where(graph.neighbours < 0, np.float32(-np.inf), graph.similarities)
         self._known = self._likeness[:, -1].copy()
 
     def _insert(self, ids: NDArray[np.int64], vectors: NDArray[np.float16], tick: Tick) -> None:
         """Search the new rows, then offer them to the old ones."""
-        before, count = len(self._ids), len(ids)
-        rows = vectors.astype(np.float32)
-        codes, scale = quantise(rows)
-        self._ids = np.concatenate((self._ids, ids))
-        self._order = None
-        self._vectors = np.concatenate((self._vectors, vectors))
-        self._codes = np.concatenate((self._codes, codes))
-        self._scale = np.concatenate((self._scale, scale))
-        width = self.k + self.slack
-        self._rows = np.concatenate((self._rows, np.full((count, width), -1, np.int32)))
-        self._likeness = np.concatenate((self._likeness, np.full((count, width), -np.inf, np.float32)))
-        self._known = np.concatenate((self._known, np.full(count, -np.inf, np.float32)))
-        if self._cells is not None:
-            cell = nearest_cells(codes, self._cells.mean_codes, self._cells.mean_scale, 1)[:, 0]
-            self._cell = np.concatenate((self._cell, cell))
+        before, count, width = len(self._ids), len(ids), self.k + self.slack
+        new_codes, new_scale = quantise(vectors.astype(np.float32))
+        vectors = np.concatenate((self._vectors, vectors))
+        codes = np.concatenate((self._codes, new_codes))
+        cells, cell = self._with_cells_of(vectors, codes)
+        scale = np.concatenate((self._scale, new_scale))
+        rows = np.concatenate((self._rows, np.full((count, width), -1, np.int32)))
+        likeness = np.concatenate((self._likeness, np.full((count, width), -np.inf, np.float32)))
+        known = np.concatenate((self._known, np.full(count, -np.inf, np.float32)))
+        # From here on all arrays are of one length, whatever is raised.
+        self._ids, self._order = np.concatenate((self._ids, ids)), None
+        self._vectors, self._codes, self._scale = vectors, codes, scale
+        self._rows, self._likeness, self._known = rows, likeness, known
+        self._cells, self._cell = cells, cell
         new = np.arange(before, before + count, dtype=np.int32)
-        self._search(new, tick)
-        self._offer_to_old(new)
+        self._search(new, part_of(tick, 0.0, 0.5))
+        self._offer_to_old(new, part_of(tick, 0.5, 0.5))
+
+    def _with_cells_of(
+        self, vectors: NDArray[np.float16], codes: NDArray[np.int8]
+    ) -> tuple[Cells | None, NDArray[np.int32]]:
+        """The cells, and that of each row, once the rows that follow those held are there; new ones if outgrown."""
+        outgrown = ALL_PAIRS_ROWS_MAX if self._cells is None else _OUTGROWN * len(self._cells.of)
+        if len(codes) > outgrown:
+            cells = make_cells(vectors.astype(np.float32), codes, self.seed)
+            return cells, cells.of
+        if self._cells is None:
+            return None, self._cell
+        arrived = nearest_cells(codes[len(self._ids) :], self._cells.mean_codes, self._cells.mean_scale, 1)[:, 0]
+        return self._cells, np.concatenate((self._cell, arrived))
 
     def _search(self, asking: NDArray[np.int32], tick: Tick) -> None:
         """Fill the lists of these rows anew, from all rows."""
@@ -215,43 +246,49 @@ class LivingGraph:
     ) -> None:
         """Fill candidates from the held rows; `graph` has the lists of all rows, naming no others."""
         if self._cells is None:
-            candidates.compare(np.arange(len(candidates.asking), dtype=np.int32), held)
+            candidates.compare(np.arange(len(candidates.asking), dtype=np.int32), held, tick)
             return
         spread = self._cells.spread(self._vectors[candidates.asking].astype(np.float32))
         candidates.search(self._cells, self._members(held), spread, k, graph, tick)
 
-    def _offer_to_old(self, new: NDArray[np.int32]) -> None:
+    def _offer_to_old(self, new: NDArray[np.int32], tick: Tick) -> None:
         """Put the new rows into the lists of the rows to which they are nearer than what those hold.
 
         A row is offered the new rows of the cells that it would read if it were searched now, and those that have
-        found it themselves.
+        found it themselves, or a neighbour of it.
         """
-        old = np.arange(new[0], dtype=np.int32)
-        vectors = self._vectors.view(np.uint16)
-        products = Products()
-
-        def compare(asking: NDArray[np.int32], offered: NDArray[np.int32]) -> None:
-            for first in range(0, len(asking), PLANNED_AT_ONCE):
-                some = asking[first : first + PLANNED_AT_ONCE]
-                block = products.block(self._codes[some], self._codes[offered])
-                fixed = (block, vectors, offered, self._scale, some)
-                share(offer, len(some), fixed, (self._rows, self._likeness, self._known))
-
+        first_new = int(new[0])
         if self._cells is None:
-            compare(old, new)
+            self._offer(np.arange(first_new, dtype=np.int32), new, tick)
             return
         arrived = self._members(new)
-        chance = min(0.5, WORTH * self.k / len(self._ids))
-        for first in range(0, len(old), PLANNED_AT_ONCE):
-            some = old[first : first + PLANNED_AT_ONCE]
+        chance = chance_worth_reading(self.k, len(self._ids))
+        products = Products()
+        for some, _ in portions(first_new, tick):
             coded = self._codes[some], self._scale[some]
             spread = self._cells.spread(self._vectors[some].astype(np.float32))
             last = self._likeness[some, self.k - 1]
             reading = promising_rows(products, self._cells, coded, spread, last, None, chance)
             for cell, at in enumerate(reading):
                 if len(at) and len(arrived[cell]):
-                    compare(some[at], arrived[cell])
-        offer_to_found(int(new[0]), self._rows, self._likeness, self._known)
+                    self._offer(some[at], arrived[cell])
+        tick(1.0)
+        backward = reversed_lists(self._rows, FAN)
+        fixed = (self._codes, self._scale, self._vectors.view(np.uint16), backward, first_new, PATIENCE)
+        offer_to_found(*fixed, self._rows, self._likeness, self._known)
+
+    def _offer(self, asking: NDArray[np.int32], offered: NDArray[np.int32], tick: Tick = lambda _: None) -> None:
+        """Offer every one of these rows to the lists of the others."""
+        products, vectors = Products(), self._vectors.view(np.uint16)
+        for first in range(0, len(offered), _OFFERED_AT_ONCE):
+            tick(first / len(offered))
+            some_offered = offered[first : first + _OFFERED_AT_ONCE]
+            codes = self._codes[some_offered]
+            for start in range(0, len(asking), _ASKING_AT_ONCE):
+                some = asking[start : start + _ASKING_AT_ONCE]
+                block = products.block(self._codes[some], codes)
+                fixed = (block, vectors, some_offered, self._scale, some)
+                share(offer, len(some), fixed, (self._rows, self._likeness, self._known))
 
     def _drop(self, keep: NDArray[np.bool_]) -> None:
         """Take rows out: the arrays close up, and the lists lose them."""
@@ -265,6 +302,8 @@ class LivingGraph:
             self._cell = self._cell[keep]
             if left <= ALL_PAIRS_ROWS_MAX:
                 self._cells, self._cell = None, np.empty(0, np.int32)
+        # Of rows that name all others nothing is nearer than what they know.
+        self._known[(self._rows >= 0).sum(axis=1) >= left - 1] = -np.inf
 
     def _replenish(self) -> None:
         """Search the rows that have lost more than their slack."""

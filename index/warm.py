@@ -2,7 +2,10 @@
 
 import numpy as np
 
+from coterie.index.candidates import PATIENCE
+from coterie.index.codes import quantise
 from coterie.index.graph import neighbour_graph, search_codes
+from coterie.index.kernels import offer_to_found
 from coterie.index.living import LivingGraph
 
 _ROWS, _DIM, _K = 600, 16, 5
@@ -22,3 +25,7 @@ def warm_up() -> None:
     graph.add(np.array([_ROWS]), rows[-1:])
     graph.remove(np.arange(_K))
     graph.graph(np.arange(_K, _ROWS - 1))
+    codes, scale = quantise(rows[:0])
+    lists, likeness = np.empty((0, _K), np.int32), np.empty((0, _K), np.float32)
+    # What only graphs with cells need.
+    offer_to_found(codes, scale, np.empty((0, _DIM), np.uint16), lists, 0, PATIENCE, lists, likeness, scale)
