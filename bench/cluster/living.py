@@ -20,6 +20,7 @@ K = 30
 NEW_SHARE, MOVED_SHARE = 0.01, 0.05
 ROUNDS, FRESH_EVERY = 20, 5
 FRESH_ALWAYS_ROWS_MAX = 10_000
+CHURN_ROWS_MAX = 250_000
 WARM_ROWS = (3_000, 25_000)
 
 
@@ -48,7 +49,8 @@ def measure_living(
         few = Rows(vectors[:count].copy(), planted[:count], band, seed)
         _growth(few)
         _churn(few, 1)
-    return {"parameters": {"k": K}, "growth": _growth(rows), "churn": _churn(rows, ROUNDS)}
+    churn = _churn(rows, ROUNDS) if len(vectors) <= CHURN_ROWS_MAX else None
+    return {"parameters": {"k": K}, "growth": _growth(rows), "churn": churn}
 
 
 def _growth(rows: Rows) -> dict[str, Any]:

@@ -12,6 +12,7 @@ import json
 import os
 import platform
 import shlex
+import shutil
 import sys
 import tempfile
 from dataclasses import replace
@@ -43,7 +44,7 @@ def main() -> None:
     """Run what the command line asks for."""
     options = _options()
     report: dict[str, Any] = {
-        "command": shlex.join(["python", "-m", "bench.cluster.run", *sys.argv[1:]]),
+        "commands": [shlex.join(["python", "-m", "bench.cluster.run", *sys.argv[1:]])],
         "machine": machine(),
         "versions": versions(),
         "parameters": {name: dict(engine.parameters) for name, engine in ENGINES.items()},
@@ -53,6 +54,10 @@ def main() -> None:
         "living": [],
         "exponents": {},
     }
+    if options.add and options.out.exists():
+        earlier = json.loads(options.out.read_text())
+        earlier["commands"] += report["commands"]
+        report = earlier
     cache = ROOT / "build" / "bench"
     cache.mkdir(parents=True, exist_ok=True)
     try:
@@ -92,6 +97,8 @@ class Bench:
             np.save(folder / f"{name}.npy", array)
         judge = Judge(world, sample)
         for name in self._options.engines:
+            for kept in ("runs", "living"):
+                self._report[kept] = [run for run in self._report[kept] if not _is_of(run, name, n, seed)]
             result, out = self._run(Job(name, str(folder), seed), n)
             if name == LIVING:
                 self._report["living"].append(result)
@@ -125,15 +132,21 @@ class Bench:
         """The first call with nothing compiled, once a library; what it compiles is kept for the runs after it."""
         if library not in self._report["cold"]:
             out, compiled = self._folder / f"cold-{library}", self._compiled(library)
+            shutil.rmtree(compiled, ignore_errors=True)
             measured = run_job(replace(job, cold=True), out, compiled, Limits(self._options.time_limit))
             self._report["cold"][library] = {"engine": job.engine, **measured}
 
     def _compiled(self, library: str) -> Path:
-        return self._folder / f"compiled-{library}"
+        return ROOT / "build" / "bench" / f"compiled-{library}"
 
     def _save(self) -> None:
         self._options.out.parent.mkdir(parents=True, exist_ok=True)
         self._options.out.write_text(json.dumps(self._report, indent=1) + "\n")
+
+
+def _is_of(run: dict[str, Any], engine: str, n: int, seed: int) -> bool:
+    """Whether this is a result of an engine's run, or of a further labelling of it (`evoc_finest`)."""
+    return (run["n"], run["seed"]) == (n, seed) and engine in (run["engine"], run.get("same_call_as"))
 
 
 def exponents(runs: list[dict[str, Any]]) -> dict[str, Any]:
@@ -190,6 +203,7 @@ def _options() -> argparse.Namespace:
         default=None,
         help="coterie's processes are killed once they ever held more (resident, 10^9 bytes)",
     )
+    parser.add_argument("--add", action="store_true", help="to the results there are, in place of the same runs' only")
     parser.add_argument("--uncapped", action="store_true", help="also where an engine is known to take too long")
     options = parser.parse_args()
     unknown = sorted(set(options.engines) - set(names))

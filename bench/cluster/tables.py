@@ -62,10 +62,16 @@ def _living(run: dict[str, Any]) -> str:
     title = f"living graph, {run['n']:,} rows, seed {run['seed']}: "
     if run["status"] != "ok":
         return f"{title}{run['status']}: {run['reason']}"
-    growth, last = run["growth"], run["churn"]["rounds"][-1]
-    return (
+    growth = run["growth"]
+    told = (
         f"{title}run with {growth['new']:,} new rows {_both(growth['run'])}, from scratch {_both(growth['scratch'])}, "
-        f"ARI between them {growth['ari_to_scratch']:.3f}; after {last['round']} rounds of removing and adding "
+        f"ARI between them {growth['ari_to_scratch']:.3f}"
+    )
+    if run["churn"] is None:
+        return told
+    last = run["churn"]["rounds"][-1]
+    return (
+        f"{told}; after {last['round']} rounds of removing and adding "
         f"recall {last['graph_recall']['all']:.3f}, built anew {last['fresh_graph_recall']['all']:.3f}"
     )
 
