@@ -9,6 +9,8 @@ Memory: 2 bytes a dimension for the vectors (float16, as the store keeps them), 
 """
 
 import threading
+from pathlib import Path
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -31,8 +33,10 @@ from coterie.index.codes import Products, quantise
 from coterie.index.graph import ALL_PAIRS_ROWS_MAX, K_MAX, graph_recall, neighbour_graph
 from coterie.index.kernels import fill_lists, offer, offer_to_found, renumber, reversed_lists
 from coterie.index.results import last_of_each
+from coterie.index.snapshot import Layout, damaged, open_snapshot, read_arrays, write_arrays, write_snapshot
 from coterie.index.workers import share
 
+_KIND = "graph"
 _REBUILT_SHARE = 0.5
 """Share of new rows from which building anew is cheaper, and the cells are made for what is there."""
 
@@ -166,6 +170,59 @@ class LivingGraph:
             graph = _as_graph(self._rows, self._likeness, self.k)
             vectors = self._vectors.astype(np.float32)
         return graph_recall(graph, vectors, sample=sample, seed=self.seed)
+
+    def save(self, path: Path, *, last_vector: int, last_erasure: int) -> None:
+        """Write a snapshot in one step; other calls wait.
+
+        Args:
+            path: the file; its folder is created.
+            last_vector, last_erasure: how far the store's sequences are contained, for replay after `load`.
+
+        Raises:
+            UnavailableError: it cannot be written; the old file is still there.
+        """
+        with self._lock:
+            held = self._cells
+            arrays = {name: getattr(self, f"_{name}") for name in _layout(0, 0, 0)}
+            arrays |= {} if held is None else {name: getattr(held, name) for name in _cells_layout(0, 0, 0, 0)}
+            header = {
+                **self._identity(),
+                "rows": len(self._ids),
+                "cells": None if held is None else [len(held.of), held.count, held.axes.shape[1]],
+                "last_vector": last_vector,
+                "last_erasure": last_erasure,
+            }
+            write_snapshot(path, header, lambda write: write_arrays(write, arrays.values()))
+
+    @classmethod
+    def load(
+        cls, path: Path, dim: int, k: int = 30, *, slack: int = 10, seed: int = 0
+    ) -> tuple["LivingGraph", int, int]:
+        """Read a snapshot: (graph, last_vector, last_erasure).
+
+        Raises:
+            UnavailableError: missing, damaged, or of another dim, k, slack or seed; build the graph anew.
+            InvalidError: k or slack out of range.
+        """
+        graph = cls(dim, k, slack=slack, seed=seed)
+        with open_snapshot(path) as (header, read):
+            identity = graph._identity()
+            if {name: header.get(name) for name in identity} != identity:
+                raise damaged(path, f"it holds another graph than one of {identity}")
+            cells = header["cells"]
+            layout = _layout(header["rows"], dim, k + slack, with_cells=cells is not None)
+            cells_layout = {} if cells is None else _cells_layout(dim, *cells)
+            arrays = read_arrays(read, layout | cells_layout, path)
+        _check_numbers(arrays, path)
+        for name in layout:
+            setattr(graph, f"_{name}", arrays[name])
+        if cells is not None:
+            graph._cells = Cells(**{name: arrays[name] for name in cells_layout})
+        return graph, int(header["last_vector"]), int(header["last_erasure"])
+
+    def _identity(self) -> dict[str, Any]:
+        """What a snapshot has to agree in."""
+        return {"kind": _KIND, "dim": self.dim, "k": self.k, "slack": self.slack, "seed": self.seed}
 
     def _clear(self) -> None:
         width = self.k + self.slack
@@ -344,6 +401,43 @@ class LivingGraph:
         if len(places) < len(ids) or not np.array_equal(self._ids[places], ids):
             raise InvalidError("the slice holds an id that the graph does not", field="ids")
         return places
+
+
+def _layout(n: int, dim: int, width: int, *, with_cells: bool = False) -> Layout:
+    """The arrays of a graph of n rows, in a snapshot."""
+    return {
+        "ids": (np.int64, (n,)),
+        "vectors": (np.float16, (n, dim)),
+        "codes": (np.int8, (n, dim)),
+        "scale": (np.float32, (n,)),
+        "rows": (np.int32, (n, width)),
+        "likeness": (np.float32, (n, width)),
+        "known": (np.float32, (n,)),
+        "cell": (np.int32, (n if with_cells else 0,)),
+    }
+
+
+def _cells_layout(dim: int, made_for: int, count: int, axes: int) -> Layout:
+    """The arrays of cells made for so many rows, in a snapshot."""
+    return {
+        "of": (np.int32, (made_for,)),
+        "size": (np.int64, (count,)),
+        "mean_codes": (np.int8, (count, dim)),
+        "mean_scale": (np.float32, (count,)),
+        "axes": (np.float32, (dim, axes)),
+        "variance": (np.float32, (axes + 1,)),
+    }
+
+
+def _check_numbers(arrays: dict[str, NDArray[Any]], path: Path) -> None:
+    """Refuse numbers that name no row or no cell: compiled code would follow them out of its arrays."""
+    ids, rows = arrays["ids"], arrays["rows"]
+    if len(np.unique(ids)) < len(ids) or (ids < 0).any():
+        raise damaged(path, "an id is given twice, or negative")
+    if ((rows < -1) | (rows >= len(ids))).any():
+        raise damaged(path, "a list names a row that is not there")
+    if ((arrays["cell"] < 0) | (arrays["cell"] >= len(arrays.get("size", ())))).any():
+        raise damaged(path, "a row lies in a cell that is not there")
 
 
 def _as_graph(rows: NDArray[np.int32], likeness: NDArray[np.float32], k: int) -> NeighbourGraph:

@@ -7,11 +7,15 @@ rename replaces both: with a second file a crash between two renames would conde
 import contextlib
 import hashlib
 import json
+import math
 import os
 import struct
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import Any, BinaryIO
+
+import numpy as np
+from numpy.typing import DTypeLike, NDArray
 
 from coterie.domain import UnavailableError
 
@@ -23,6 +27,8 @@ _BLOCK_BYTES = 1 << 20
 
 Write = Callable[[bytes], int]
 Read = Callable[[int], bytes]
+Layout = dict[str, tuple[DTypeLike, tuple[int, ...]]]
+"""Arrays by name: dtype and shape, in the order in which they are written."""
 
 
 def write_snapshot(path: Path, header: dict[str, Any], write_payload: Callable[[Write], None]) -> None:
@@ -64,6 +70,37 @@ def open_snapshot(path: Path) -> Iterator[tuple[dict[str, Any], Read]]:
             yield header, read
     except OSError as error:
         raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
+
+
+def write_arrays(write: Write, arrays: Iterable[NDArray[Any]]) -> None:
+    """Write the bytes of arrays, one after another."""
+    for array in arrays:
+        octets = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        for first in range(0, len(octets), _BLOCK_BYTES):
+            write(octets[first : first + _BLOCK_BYTES].tobytes())
+
+
+def read_arrays(read: Read, layout: Layout, path: Path) -> dict[str, NDArray[Any]]:
+    """Read arrays of these dtypes and shapes, which must be the rest of the payload.
+
+    Raises:
+        UnavailableError: the payload is longer or shorter.
+    """
+    size = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in layout.values())
+    if size > path.stat().st_size:
+        raise damaged(path, "it is shorter than its header says")
+    arrays = {name: np.empty(shape, dtype) for name, (dtype, shape) in layout.items()}
+    for array in arrays.values():
+        octets = array.reshape(-1).view(np.uint8)
+        for first in range(0, len(octets), _BLOCK_BYTES):
+            part = octets[first : first + _BLOCK_BYTES]
+            block = read(len(part))
+            if len(block) < len(part):
+                raise damaged(path, "it is shorter than its header says")
+            part[:] = np.frombuffer(block, np.uint8)
+    if read(1):
+        raise damaged(path, "it is longer than its header says")
+    return arrays
 
 
 def damaged(path: Path, what: str) -> UnavailableError:
