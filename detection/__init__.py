@@ -2,9 +2,19 @@
 
 from coterie.detection.benchmarks import match_items
 from coterie.detection.comparison import compare_sets
+from coterie.detection.families import warm_up
 from coterie.detection.joining import join_families
 from coterie.detection.parameters import Parameters
 from coterie.detection.pipeline import Detection, detect
 from coterie.detection.views import stripped_texts
 
-__all__ = ["Detection", "Parameters", "compare_sets", "detect", "join_families", "match_items", "stripped_texts"]
+__all__ = [
+    "Detection",
+    "Parameters",
+    "compare_sets",
+    "detect",
+    "join_families",
+    "match_items",
+    "stripped_texts",
+    "warm_up",
+]

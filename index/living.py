@@ -21,9 +21,7 @@ from coterie.index.candidates import (
     MARGIN,
     PATIENCE,
     Candidates,
-    Tick,
     chance_worth_reading,
-    part_of,
     portions,
     promising_rows,
 )
@@ -34,6 +32,7 @@ from coterie.index.graph import ALL_PAIRS_ROWS_MAX, K_MAX, graph_recall, neighbo
 from coterie.index.kernels import fill_lists, offer, offer_to_found, renumber, reversed_lists
 from coterie.index.results import last_of_each
 from coterie.index.snapshot import Layout, damaged, open_snapshot, read_arrays, write_arrays, write_snapshot
+from coterie.index.ticks import Tick, no_tick, part_of
 from coterie.index.workers import share
 
 _KIND = "graph"
@@ -110,11 +109,11 @@ class LivingGraph:
             self.remove(numbers)
             if len(numbers) > _REBUILT_SHARE * len(self._ids):
                 vectors = np.concatenate((self._vectors, halves))
-                self._build(np.concatenate((self._ids, numbers)), vectors, tick or _ignore)
+                self._build(np.concatenate((self._ids, numbers)), vectors, tick or no_tick)
                 return
             before = len(self._ids)
             try:
-                self._insert(numbers, halves, tick or _ignore)
+                self._insert(numbers, halves, tick or no_tick)
             except BaseException:
                 # Half-made lists would pass for whole ones.
                 self._drop(np.arange(len(self._ids)) < before)
@@ -159,10 +158,11 @@ class LivingGraph:
             places = self._places(numbers)
             if len(np.unique(places)) < len(places):
                 raise InvalidError("an id of the slice is given twice", field="ids")
-            if len(places) <= max(ALL_PAIRS_ROWS_MAX, _SLICE_SHARE * len(self._ids)):
+            few = max(ALL_PAIRS_ROWS_MAX, _SLICE_SHARE * len(self._ids))
+            if len(places) < len(self._ids) and len(places) <= few:
                 vectors = self._vectors[places].astype(np.float32)
                 return numbers, neighbour_graph(vectors, wanted, seed=self.seed, progress=tick)
-            return numbers, self._slice(places, wanted, tick or _ignore)
+            return numbers, self._slice(places, wanted, tick or no_tick)
 
     def recall(self, *, sample: int = 500) -> float:
         """The share of the true k nearest neighbours that the graph holds, on a sample of rows."""
@@ -334,7 +334,7 @@ class LivingGraph:
         fixed = (self._codes, self._scale, self._vectors.view(np.uint16), backward, first_new, PATIENCE)
         offer_to_found(*fixed, self._rows, self._likeness, self._known)
 
-    def _offer(self, asking: NDArray[np.int32], offered: NDArray[np.int32], tick: Tick = lambda _: None) -> None:
+    def _offer(self, asking: NDArray[np.int32], offered: NDArray[np.int32], tick: Tick = no_tick) -> None:
         """Offer every one of these rows to the lists of the others."""
         products, vectors = Products(), self._vectors.view(np.uint16)
         for first in range(0, len(offered), _OFFERED_AT_ONCE):
@@ -368,7 +368,7 @@ class LivingGraph:
         if wanted > 0:
             short = np.flatnonzero(self._rows[:, wanted - 1] < 0).astype(np.int32)
             if len(short):
-                self._search(short, _ignore)
+                self._search(short, no_tick)
 
     def _slice(self, places: NDArray[np.int64], k: int, tick: Tick) -> NeighbourGraph:
         number = np.full(len(self._ids), -1, np.int32)
@@ -444,7 +444,3 @@ def _as_graph(rows: NDArray[np.int32], likeness: NDArray[np.float32], k: int) ->
     neighbours = rows[:, :k].copy()
     similarities = np.where(neighbours < 0, np.float32(-1.0), likeness[:, :k].clip(-1.0, 1.0))
     return NeighbourGraph(neighbours, similarities.astype(np.float32))
-
-
-def _ignore(_: float) -> None:
-    """A tick that tells nobody."""

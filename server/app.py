@@ -1,6 +1,7 @@
 """From a configuration to a running server: `serve` in the foreground, `local_server` inside another process."""
 
 import asyncio
+import contextlib
 import logging
 import os
 import shutil
@@ -8,6 +9,7 @@ import signal
 import sys
 import tempfile
 import threading
+import time
 from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
@@ -62,6 +64,9 @@ SERVICE_NAMES = tuple(
     )
 )
 """Full names of coterie's services, as health and reflection give them."""
+
+CLUSTERING = "coterie.clustering"
+"""What health calls the readiness to re-cluster at full speed: a run before that waits for code to be compiled."""
 
 
 class Server:
@@ -118,12 +123,32 @@ class Server:
         """
         await asyncio.get_running_loop().run_in_executor(None, self._engine.warm_up)
         await self.set_health(serving=True)
+        self._warm_clustering()
+
+    def _warm_clustering(self) -> None:
+        """Compile in the background; nobody waits for it, and it does not hold up the end of the process."""
+        loop = asyncio.get_running_loop()
+
+        def ready() -> None:
+            status = self._health.set(CLUSTERING, health_pb2.HealthCheckResponse.SERVING)
+            self._warming = loop.create_task(status)
+
+        def warm() -> None:
+            started = time.perf_counter()
+            self._engine.warm_clustering()
+            emit(_LOGGER, logging.INFO, "clustering_ready", s=round(time.perf_counter() - started, 2))
+            with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
+                loop.call_soon_threadsafe(ready)
+
+        threading.Thread(target=warm, name="coterie-warm", daemon=True).start()
 
     async def set_health(self, *, serving: bool) -> None:
         """Say whether the service and each of its parts can be used."""
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICE_NAMES):
             await self._health.set(name, status)
+        if not serving:
+            await self._health.set(CLUSTERING, status)
 
     async def stop(self, grace_s: float) -> None:
         """End the watches, give other calls their grace, then stop; the engine stays open."""

@@ -59,6 +59,7 @@ from coterie.store import Store, open_store
 # FAISS, torch and detection take seconds to import: they come in at first use, so that listing findings is quick.
 if TYPE_CHECKING:
     from coterie.server.benchmarks import Benchmarks
+    from coterie.server.graphs import Graphs
     from coterie.server.indexes import Indexes
 
 
@@ -74,6 +75,7 @@ class Engine:
         self._making = threading.RLock()
         self._indexes: Indexes | None = None
         self._benchmarks: Benchmarks | None = None
+        self._graphs: Graphs | None = None
         self._embedding = Embedding(store, config, self._follow)
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
         self._families = StandingFamilies(store)
@@ -126,6 +128,14 @@ class Engine:
         if self._scheduler is not None:
             self._scheduler.start()
 
+    def warm_clustering(self) -> None:
+        """Load and compile what a run needs: a second where it was compiled before, a minute where it was not."""
+        from coterie.detection import warm_up as warm_detection
+        from coterie.index import warm_up as warm_index
+
+        warm_index()
+        warm_detection()
+
     def stop_jobs(self) -> None:
         """Stop schedule and run, so that whoever watches them sees the end; everything else goes on."""
         self._closing.set()
@@ -141,6 +151,8 @@ class Engine:
             if self._indexes is not None:
                 self._indexes.follow()
                 self._indexes.save()
+            if self._graphs is not None:
+                self._graphs.save()
         finally:
             self.store.close()
 
@@ -320,6 +332,8 @@ class Engine:
         with self._runs.erasing(account_id):
             erasure = self.store.erase_account(account_id, _now_us())
         self._families.forget()
+        if self._graphs is not None:
+            self._graphs.follow()
         if self.store.model() is not None:
             # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.
             indexes = self._made_indexes()
@@ -359,8 +373,11 @@ class Engine:
     def _recluster(self, run: Run, stages: Stages) -> Outcome:
         from coterie.server.pipeline import Pipeline
 
-        pipeline = Pipeline(self.store, self._embedding, self._made_benchmarks(), self.config)
-        return pipeline.recluster(run, stages)
+        graphs = self._made_graphs()
+        pipeline = Pipeline(self.store, self._embedding, self._made_benchmarks(), graphs, self.config)
+        outcome = pipeline.recluster(run, stages)
+        graphs.save_when_due()
+        return outcome
 
     def _follow(self) -> None:
         indexes = self._indexes
@@ -380,12 +397,25 @@ class Engine:
             if self._indexes is None:
                 from coterie.server.indexes import Indexes
 
-                model = self.store.model()
-                if model is None:
-                    encoder = self._embedding.encoder()
-                    model = (encoder.model_id, encoder.dim)
-                self._indexes = Indexes(self.store, *model, self.config.snapshot_interval_s)
+                self._indexes = Indexes(self.store, *self._model(), self.config.snapshot_interval_s)
             return self._indexes
+
+    def _made_graphs(self) -> "Graphs":
+        with self._making:
+            if self._graphs is None:
+                from coterie.server.graphs import Graphs
+
+                config = self.config
+                self._graphs = Graphs(self.store, *self._model(), config.graph_k, config.snapshot_interval_s)
+            return self._graphs
+
+    def _model(self) -> tuple[str, int]:
+        """The id and dimension of the model whose vectors the folder holds, or will hold."""
+        model = self.store.model()
+        if model is None:
+            encoder = self._embedding.encoder()
+            model = (encoder.model_id, encoder.dim)
+        return model
 
     def _made_benchmarks(self) -> "Benchmarks":
         with self._making:

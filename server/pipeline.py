@@ -8,6 +8,7 @@ from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
 from coterie.server.families import family_history, slice_name
+from coterie.server.graphs import Graphs
 from coterie.server.jobs import Outcome
 from coterie.server.stages import Stages
 from coterie.server.views import WindowBuilder
@@ -19,10 +20,12 @@ US_PER_DAY = 86_400_000_000
 class Pipeline:
     """Re-clusters a window."""
 
-    def __init__(self, store: Store, embedding: Embedding, benchmarks: Benchmarks, config: Config) -> None:
+    def __init__(
+        self, store: Store, embedding: Embedding, benchmarks: Benchmarks, graphs: Graphs, config: Config
+    ) -> None:
         self._store = store
         self._embedding = embedding
-        self._builder = WindowBuilder(store, embedding, benchmarks, config)
+        self._builder = WindowBuilder(store, embedding, benchmarks, graphs, config)
         self._window_us = round(config.window_days * US_PER_DAY)
 
     def recluster(self, run: Run, stages: Stages) -> Outcome:
@@ -47,7 +50,8 @@ class Pipeline:
         rows = self._store.window(run.slice.within(since_us, until_us), run.slice.field)
         last = self._store.last_done(run.slice)
         earlier = self._store.findings(last)[1] if last else []
-        window = self._builder.build(rows, run.slice, earlier, stages)
+        whole = replace(run.slice, field=TextField.PROMPT).is_whole and not run.since_us and not run.until_us
+        window = self._builder.build(rows, run.slice, earlier, stages, whole=whole)
         sets = [Parameters().turned(item) for item in run.sets or (ParameterSet(),)]
         parameters = sets[0]
         history = family_history(self._store, run, parameters)

@@ -1,6 +1,6 @@
 """From the rows of a window to what detection is handed: texts, vectors and graphs of each view of the prompts."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 from coterie.detection import stripped_texts
 from coterie.domain import (
     BenchmarkView,
+    CancelledRunError,
     Finding,
     NeighbourGraph,
     Slice,
@@ -18,10 +19,11 @@ from coterie.domain import (
     normalise,
     text_digest,
 )
-from coterie.index import graph_recall, neighbour_graph
+from coterie.index import graph_recall
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
+from coterie.server.graphs import Graphs
 from coterie.server.stages import Stages
 from coterie.store import Store
 
@@ -32,15 +34,21 @@ _BENCHMARK_QUERIES_AT_ONCE = 8_192
 class WindowBuilder:
     """Makes the vectors and the graph of each view."""
 
-    def __init__(self, store: Store, embedding: Embedding, benchmarks: Benchmarks, config: Config) -> None:
+    def __init__(
+        self, store: Store, embedding: Embedding, benchmarks: Benchmarks, graphs: Graphs, config: Config
+    ) -> None:
         self._store = store
         self._embedding = embedding
         self._benchmarks = benchmarks
+        self._graphs = graphs
         self._config = config
 
-    def build(self, rows: WindowRows, part: Slice, earlier: Sequence[Finding], stages: Stages) -> Window:
+    def build(
+        self, rows: WindowRows, part: Slice, earlier: Sequence[Finding], stages: Stages, *, whole: bool
+    ) -> Window:
         """Everything detection is allowed to know about these rows, which are the slice `part` of their window.
 
+        The graphs are the living ones, which hold the newest `whole` window; of any other they give what it needs.
         Benchmarks are of prompts: responses are not held against them.
 
         Raises:
@@ -54,10 +62,18 @@ class WindowBuilder:
         stages.progress(0.2)
         stripped = self._stripped(texts, text, rows, vectors, stages)
         stages.enter("graph")
-        views = {"raw": View("raw", vectors, self._graph(vectors, stages, 0.0, 0.5), text)}
+        name = "" if part.field is TextField.PROMPT else "response-"
+        progress = _cancellable(stages.part(0.0, 0.5), stages.cancelled)
+        graph = self._graph(f"{name}raw", text_ids, vectors, stages, progress, whole=whole)
+        views = {"raw": View("raw", vectors, graph, text)}
         if stripped is not None:
             stripped_vectors, stripped_text = stripped
-            graph = self._graph(stripped_vectors, stages, 0.5, 1.0)
+            # A derived text goes by the first text that it is derived from.
+            first = np.full(len(stripped_vectors), np.iinfo(np.int64).max)
+            held = stripped_text >= 0
+            np.minimum.at(first, stripped_text[held], rows.prompt[held])
+            progress = _cancellable(stages.part(0.5, 1.0), stages.cancelled)
+            graph = self._graph(f"{name}stripped", first, stripped_vectors, stages, progress, whole=whole)
             views["stripped"] = View("stripped", stripped_vectors, graph, stripped_text)
         self._measure(rows, views, stages)
         stages.enter("benchmarks")
@@ -121,9 +137,19 @@ class WindowBuilder:
         stages.measures["stripped_texts_changed"] = len(changed)
         return vectors
 
-    def _graph(self, vectors: NDArray[np.float32], stages: Stages, low: float, high: float) -> NeighbourGraph:
-        k = max(1, min(self._config.graph_k, len(vectors) - 1))
-        return neighbour_graph(vectors, k, progress=stages.part(low, high), cancelled=stages.cancelled)
+    def _graph(
+        self,
+        name: str,
+        text_ids: NDArray[np.int64],
+        vectors: NDArray[np.float32],
+        stages: Stages,
+        progress: Callable[[float], None],
+        *,
+        whole: bool,
+    ) -> NeighbourGraph:
+        graph, new = self._graphs.of(name, text_ids, vectors, whole=whole, progress=progress)
+        stages.measures[f"{name}_graph_new_texts"] = new
+        return graph
 
     def _measure(self, rows: WindowRows, views: dict[str, View], stages: Stages) -> None:
         stages.measures["exchanges"] = rows.size
@@ -147,3 +173,14 @@ class WindowBuilder:
             views.append(BenchmarkView(name, reference.texts, nearest, similarity))
             stages.follow("benchmarks", (number + 1) / len(names))
         return tuple(views)
+
+
+def _cancellable(progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Callable[[float], None]:
+    """A progress function that stops its caller when the run was asked to stop."""
+
+    def tell(share: float) -> None:
+        if cancelled():
+            raise CancelledRunError("cancelled while at graph")
+        progress(share)
+
+    return tell

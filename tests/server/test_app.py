@@ -12,6 +12,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -38,12 +39,12 @@ def log_lines(log: Path) -> list[dict[str, Any]]:
     return [json.loads(line) for line in log.read_text().splitlines() if line.startswith("{")]
 
 
-def wait_for_serving(address: str, until: Callable[..., None]) -> None:
+def wait_for_serving(address: str, until: Callable[..., None], service: str = "") -> None:
     with grpc.insecure_channel(address) as channel:
         health = health_pb2_grpc.HealthStub(channel)
 
         def serving() -> bool:
-            answer = health.Check(health_pb2.HealthCheckRequest())
+            answer = health.Check(health_pb2.HealthCheckRequest(service=service))
             return bool(answer.status == health_pb2.HealthCheckResponse.SERVING)
 
         until(serving)
@@ -135,6 +136,15 @@ def test_a_stop_is_clean_and_quick(
     store = open_store(settings["data_dir"])
     assert store.model() == ("hash-256", 256)
     store.close()
+
+
+def test_health_says_when_clustering_is_compiled(
+    start_server: Callable[..., Any], settings: dict[str, Any], until: Callable[..., None]
+) -> None:
+    server = start_server(**settings)
+    wait_for_serving(server.address, until)
+    wait_for_serving(server.address, partial(until, timeout_s=240), "coterie.clustering")
+    assert any(line["event"] == "clustering_ready" for line in log_lines(server.log))
 
 
 def test_a_port_in_use_is_said_to_be(

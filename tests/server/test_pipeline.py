@@ -248,14 +248,16 @@ def test_several_sets_share_texts_vectors_and_graphs(
     built: list[int] = []
     graph = WindowBuilder._graph
 
-    def counted(builder: WindowBuilder, *arguments: Any) -> Any:
+    def counted(builder: WindowBuilder, *arguments: Any, **more: Any) -> Any:
         built.append(1)
-        return graph(builder, *arguments)
+        return graph(builder, *arguments, **more)
 
     monkeypatch.setattr(WindowBuilder, "_graph", counted)
     sets = (ParameterSet(), ParameterSet(5, 10), ParameterSet(10, 70))
     run = run_to_its_end(engine, finished, sets=sets)
     assert len(built) == 2  # one a view
+    assert alone.measures["raw_graph_new_texts"] == 300
+    assert run.measures["raw_graph_new_texts"] == run.measures["stripped_graph_new_texts"] == 0
     assert run.sets == (ParameterSet(5, 10), ParameterSet(5, 10), ParameterSet(10, 70))
     assert run.parameters == alone.parameters == Parameters().as_dict()
     assert run.measures["sets.1.families"] == run.measures["families"] == alone.measures["families"]
