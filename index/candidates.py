@@ -5,7 +5,7 @@ neighbours finds the rest of a dense place at once, however many cells it is cut
 still promise something finds what has no structure to follow.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from statistics import NormalDist
 
 import numpy as np
@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 from coterie.index.cells import Cells, nearest_cells
 from coterie.index.codes import Products, padded_scale
 from coterie.index.kernels import join_neighbours, reversed_lists, take_best
+from coterie.index.ticks import Tick, no_tick, part_of
 from coterie.index.workers import share
 
 MARGIN = 4
@@ -22,6 +23,7 @@ MARGIN = 4
 _HELD_AT_ONCE = 1_024
 _ASKING_AT_ONCE = 2_048
 PLANNED_AT_ONCE = 65_536
+_JOINED_AT_ONCE = 8_192
 _PROBES = 4
 FAN = 12
 PATIENCE = 8
@@ -29,9 +31,6 @@ _CELLS_A_TICK = 8
 _WORTH, _WORTH_ROWS, _WORTH_GROWTH = 2.5, 200_000, 0.7
 """A cell is read where the chance that a member enters a list of k among n is above 2.5 k / n. Among more than 200,000
 rows less is asked for: there it is the far neighbours of background that cost most and tell least."""
-
-Tick = Callable[[float], None]
-"""Told the finished share, 0 to 1; may raise to stop."""
 
 
 class Candidates:
@@ -79,7 +78,7 @@ class Candidates:
         self.read_promising(cells, members, probed, spread, k, part_of(tick, 0.4, 0.5))
         self.join(graph, part_of(tick, 0.9, 0.1))
 
-    def compare(self, at: NDArray[np.int32], held: NDArray[np.int32], tick: Tick = lambda _: None) -> None:
+    def compare(self, at: NDArray[np.int32], held: NDArray[np.int32], tick: Tick = no_tick) -> None:
         """Offer every held row to the lists at these places: len(at) * len(held) products."""
         for first in range(0, len(held), _HELD_AT_ONCE):
             tick(first / len(held))
@@ -143,21 +142,17 @@ class Candidates:
         forward = lists[:, :fan].copy()
         backward = reversed_lists(forward, fan)
         fixed = (self._codes, self._scale, forward, backward, fan, PATIENCE)
-        for at, _ in portions(len(self.asking), tick):
+        for at, _ in portions(len(self.asking), tick, _JOINED_AT_ONCE):
             share(join_neighbours, len(at), (*fixed, self.asking[at], at), (self.rows, self.likeness))
 
 
-def portions(count: int, tick: Tick) -> Iterator[tuple[NDArray[np.int32], Tick]]:
+def portions(count: int, tick: Tick, size: int | None = None) -> Iterator[tuple[NDArray[np.int32], Tick]]:
     """The numbers below `count`, so many at a time, telling how far it is; with a tick for the portion itself."""
-    for first in range(0, count, PLANNED_AT_ONCE):
-        some = np.arange(first, min(first + PLANNED_AT_ONCE, count), dtype=np.int32)
+    size = size or PLANNED_AT_ONCE
+    for first in range(0, count, size):
+        some = np.arange(first, min(first + size, count), dtype=np.int32)
         tick(first / count)
         yield some, part_of(tick, first / count, len(some) / count)
-
-
-def part_of(tick: Tick, start: float, length: float) -> Tick:
-    """A tick for a part that begins at the share `start` of the whole and is this long."""
-    return lambda share: tick(start + length * share)
 
 
 def _tick_now_and_then(tick: Tick, cell: int, cells: int) -> None:

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from coterie.index.codes import Products, quantise
 from coterie.index.engine import faiss
+from coterie.index.ticks import Tick, no_tick, part_of
 
 _CELLS_PER_SQRT_ROW = 0.9
 _TRAINING_ROWS_PER_CELL = 40
@@ -59,17 +60,24 @@ class Cells:
         return deviation
 
 
-def make_cells(vectors: NDArray[np.float32], codes: NDArray[np.int8], seed: int) -> Cells:
+def make_cells(vectors: NDArray[np.float32], codes: NDArray[np.int8], seed: int, tick: Tick = no_tick) -> Cells:
     """Train centroids on a sample by spherical k-means and give every row its nearest one.
 
     Cost: O(n sqrt(n) dim), in eight bits.
+
+    Args:
+        tick: told the finished share, 0 to 1; may raise to stop.
     """
     n = len(vectors)
     count = max(1, round(_CELLS_PER_SQRT_ROW * n**0.5))
-    of = nearest_cells(codes, *quantise(_train(vectors, count, seed)), probes=1)[:, 0]
+    tick(0.0)
+    centroids = _train(vectors, count, seed)
+    of = nearest_cells(codes, *quantise(centroids), probes=1, tick=part_of(tick, 0.3, 0.4))[:, 0]
+    tick(0.7)
     order = np.argsort(of, kind="stable")
     size = np.bincount(of, minlength=count)
     means = _means(vectors, order, size)
+    tick(0.9)
     sample = np.random.default_rng([seed, n]).permutation(n)[:_SPREAD_ROWS]
     axes, variance = _spread(vectors[sample] - means[of[sample]])
     mean_codes, mean_scale = quantise(means)
@@ -81,12 +89,14 @@ def nearest_cells(
     cell_codes: NDArray[np.int8],
     cell_scale: NDArray[np.float32],
     probes: int,
+    tick: Tick = no_tick,
 ) -> NDArray[np.int32]:
     """int32[n, probes]: the nearest cells of each row, nearest first."""
     products = Products()
     worth = torch.from_numpy(cell_scale)
     found = np.empty((len(codes), probes), np.int32)
     for first in range(0, len(codes), _ROWS_AT_ONCE):
+        tick(first / len(codes))
         some = codes[first : first + _ROWS_AT_ONCE]
         block = torch.from_numpy(products.block(some, cell_codes))[: len(some), : len(cell_codes)]
         likeness = block.to(torch.float32).mul_(worth)

@@ -18,6 +18,7 @@ from coterie.index.checks import checked_vectors
 from coterie.index.codes import quantise
 from coterie.index.engine import BulkSearch, gpu_count
 from coterie.index.kernels import expand_groups, row_hashes, score_exactly
+from coterie.index.ticks import part_of
 from coterie.index.workers import share
 
 K_MAX = 1_000
@@ -154,16 +155,16 @@ def search_codes(vectors: NDArray[np.float32], k: int, seed: int, tick: Progress
     if all_pairs:
         candidates = Candidates(codes, scale, every, reach)
         for first in range(0, n, _ROWS_AT_ONCE):
-            tick(first / n)
-            candidates.compare(every[first : first + _ROWS_AT_ONCE], every)
+            block = every[first : first + _ROWS_AT_ONCE]
+            candidates.compare(block, every, part_of(tick, first / n, len(block) / n))
     else:
-        cells = make_cells(vectors, codes, seed)
+        cells = make_cells(vectors, codes, seed, part_of(tick, 0.0, 0.2))
         # Rows of one cell lie together, so that what is read together lies together in memory.
         order = np.argsort(cells.of, kind="stable")
         candidates = Candidates(codes[order], scale[order], every, reach)
         del codes
         members = np.split(every, np.cumsum(cells.size)[:-1])
-        candidates.search(cells, members, cells.spread(vectors)[order], k, None, tick)
+        candidates.search(cells, members, cells.spread(vectors)[order], k, None, part_of(tick, 0.2, 0.8))
     share(score_exactly, n, (vectors, order), (candidates.rows, candidates.likeness))
     return _in_order(candidates.rows[:, :k], candidates.likeness[:, :k], order, k)
 
