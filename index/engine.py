@@ -1,4 +1,4 @@
-"""The one place that imports FAISS, and finds its GPUs."""
+"""The one place that imports FAISS."""
 
 import importlib
 from typing import Any
@@ -17,26 +17,15 @@ except ImportError as error:
         "or on a machine with an NVIDIA GPU pip install 'coterie[gpu]' (never both)"
     ) from error
 
-__all__ = ["BulkSearch", "faiss", "gpu_count"]
-
-
-def gpu_count() -> int:
-    """GPUs that this FAISS build can use; 0 for the CPU build."""
-    return int(faiss.get_num_gpus()) if hasattr(faiss, "StandardGpuResources") else 0
+__all__ = ["BulkSearch", "faiss"]
 
 
 class BulkSearch:
-    """Exact inner-product search of many queries in a matrix, on the first GPU if there is one, else on the CPU."""
-
-    def __init__(self, *, use_gpu: bool) -> None:
-        self._resources: Any = faiss.StandardGpuResources() if use_gpu else None
+    """Exact inner-product search of many queries in a matrix."""
 
     def nearest(
         self, queries: NDArray[np.float32], base: NDArray[np.float32], k: int
     ) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
         """The k <= len(base) rows of `base` nearest to each query: float32[q, k] similarities, int64[q, k] rows."""
-        if self._resources is None:
-            similarities, rows = faiss.knn(queries, base, k, metric=faiss.METRIC_INNER_PRODUCT)
-        else:
-            similarities, rows = faiss.knn_gpu(self._resources, queries, base, k, metric=faiss.METRIC_INNER_PRODUCT)
+        similarities, rows = faiss.knn(queries, base, k, metric=faiss.METRIC_INNER_PRODUCT)
         return similarities, rows

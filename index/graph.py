@@ -7,8 +7,10 @@ stdout at every verbosity and can be neither cancelled nor followed.)
 """
 
 from collections.abc import Callable
+from contextlib import suppress
 
 import numpy as np
+import torch
 from numpy.typing import NDArray
 
 from coterie.domain import CancelledRunError, InvalidError, NeighbourGraph
@@ -16,16 +18,15 @@ from coterie.index.candidates import MARGIN, Candidates
 from coterie.index.cells import make_cells
 from coterie.index.checks import checked_vectors
 from coterie.index.codes import quantise
-from coterie.index.engine import BulkSearch, gpu_count
+from coterie.index.engine import BulkSearch
+from coterie.index.gpu import exact_lists, fits, gpu_device
 from coterie.index.kernels import expand_groups, row_hashes, score_exactly
 from coterie.index.ticks import part_of
 from coterie.index.workers import share
 
 K_MAX = 1_000
 ALL_PAIRS_ROWS_MAX = 20_000
-EXACT_ROWS_MAX_GPU = 1_500_000
 _ROWS_AT_ONCE = 8_192
-_QUERY_BLOCK_GPU = 65_536
 
 Progress = Callable[[float], None]
 """Called with the finished share, 0 to 1."""
@@ -52,7 +53,7 @@ def neighbour_graph(
     Args:
         vectors: float32[n, dim], unit rows.
         k: neighbours a row, 1 to 1,000; rows that have fewer are padded.
-        seed: of the training of the cells, used above 20,000 distinct rows (1.5 million with a GPU).
+        seed: of the training of the cells, used above 20,000 distinct rows where no GPU searches them.
         progress: called with the finished share, 0 to 1.
         cancelled: asked between blocks.
 
@@ -93,7 +94,7 @@ def graph_recall(graph: NeighbourGraph, vectors: NDArray[np.float32], *, sample:
     if findable < 1:
         return 1.0
     queries = np.sort(np.random.default_rng(seed).permutation(len(rows))[:sample])
-    bulk = BulkSearch(use_gpu=False)
+    bulk = BulkSearch()
     similarities, found = bulk.nearest(rows[queries], rows, findable + 1)
     _, similarities = _without_self(found, similarities, queries)
     hits = 0
@@ -127,22 +128,12 @@ def _group_equal_rows(rows: NDArray[np.float32]) -> NDArray[np.int64]:
 
 
 def _search_distinct(rows: NDArray[np.float32], k: int, seed: int, tick: Progress) -> _Neighbours:
-    if gpu_count() > 0 and len(rows) <= EXACT_ROWS_MAX_GPU:
-        found, similarities = _exact_on_gpu(rows, min(k + 1, len(rows)), tick)
-        found, similarities = _by_similarity_then_row(found, similarities)
-        return _padded(*_without_self(found, similarities, np.arange(len(rows))), k)
+    device = gpu_device()
+    if device is not None and fits(device, len(rows), rows.shape[1], k):
+        # The encoder may take the memory in the meantime: slower is better than not at all.
+        with suppress(torch.OutOfMemoryError):
+            return exact_lists(rows, k, device, tick)
     return search_codes(rows, k, seed, tick, all_pairs=len(rows) <= ALL_PAIRS_ROWS_MAX)
-
-
-def _exact_on_gpu(rows: NDArray[np.float32], reach: int, tick: Progress) -> _Neighbours:
-    bulk = BulkSearch(use_gpu=True)
-    found = np.empty((len(rows), reach), dtype=np.int64)
-    similarities = np.empty((len(rows), reach), dtype=np.float32)
-    for start in range(0, len(rows), _QUERY_BLOCK_GPU):
-        tick(start / len(rows))
-        stop = start + _QUERY_BLOCK_GPU
-        similarities[start:stop], found[start:stop] = bulk.nearest(rows[start:stop], rows, reach)
-    return found, similarities
 
 
 def search_codes(vectors: NDArray[np.float32], k: int, seed: int, tick: Progress, *, all_pairs: bool) -> _Neighbours:
@@ -179,22 +170,10 @@ def _in_order(rows: NDArray[np.int32], likeness: NDArray[np.float32], order: NDA
     return found, similarities
 
 
-def _by_similarity_then_row(found: NDArray[np.int64], similarities: NDArray[np.float32]) -> _Neighbours:
-    order = np.argsort(found, axis=1, kind="stable")
-    found, similarities = np.take_along_axis(found, order, 1), np.take_along_axis(similarities, order, 1)
-    order = np.argsort(-similarities, axis=1, kind="stable")
-    return np.take_along_axis(found, order, 1), np.take_along_axis(similarities, order, 1)
-
-
 def _without_self(found: NDArray[np.int64], similarities: NDArray[np.float32], own: NDArray[np.int64]) -> _Neighbours:
     """Drop `own` from each row, or the last entry where it is not among them: one column fewer."""
     order = np.argsort(found == own[:, None], axis=1, kind="stable")[:, :-1]
     return np.take_along_axis(found, order, 1), np.take_along_axis(similarities, order, 1)
-
-
-def _padded(found: NDArray[np.int64], similarities: NDArray[np.float32], k: int) -> _Neighbours:
-    missing = ((0, 0), (0, k - found.shape[1]))
-    return np.pad(found, missing, constant_values=-1), np.pad(similarities, missing, constant_values=-1.0)
 
 
 def _expand(

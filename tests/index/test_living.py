@@ -17,7 +17,7 @@ from coterie.index import living as living_module
 @pytest.fixture
 def by_cells(monkeypatch):
     """Cells and slices by the lists from a few hundred rows on."""
-    monkeypatch.setattr(graph_module, "has_gpu_driver", lambda: False, raising=False)
+    monkeypatch.setattr(graph_module, "gpu_device", lambda: None)
     for module in (graph_module, living_module):
         monkeypatch.setattr(module, "ALL_PAIRS_ROWS_MAX", 500)
 
@@ -308,7 +308,7 @@ class StoppedError(Exception):
 @pytest.mark.parametrize("all_pairs_rows_max", [500, 20_000])
 @pytest.mark.parametrize("new", [100, 900])
 def test_a_tick_that_raises_leaves_the_graph_without_the_new_rows(unit, monkeypatch, all_pairs_rows_max, new):
-    monkeypatch.setattr(graph_module, "has_gpu_driver", lambda: False, raising=False)
+    monkeypatch.setattr(graph_module, "gpu_device", lambda: None)
     for module in (graph_module, living_module):
         monkeypatch.setattr(module, "ALL_PAIRS_ROWS_MAX", all_pairs_rows_max)
     monkeypatch.setattr(candidates_module, "PLANNED_AT_ONCE", 300)
