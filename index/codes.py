@@ -41,7 +41,7 @@ class Products:
     def __init__(self) -> None:
         # Whole numbers up to 127 * 127 * dim are exact in float32 too: where the CPU has no int8 products the same
         # results come more slowly.
-        self._int8 = bool(torch.cpu._is_vnni_supported())
+        self._int8 = bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
 
     def block(self, asking: NDArray[np.int8], held: NDArray[np.int8]) -> NDArray[Any]:
         """int32 or float32[>= len(asking), >= len(held)], of every asking code with every held one."""
