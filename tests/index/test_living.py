@@ -367,15 +367,18 @@ def test_whoever_reads_while_another_changes_sees_a_whole_graph(unit):
     vectors = unit(900, centres=30)
     graph = LivingGraph(16, 6, slack=2)
     graph.add(np.arange(300), vectors[:300])
-    failures: list[Exception] = []
-    done = threading.Event()
+    failures: list[BaseException] = []
+    done, read = threading.Event(), threading.Event()
 
     def change():
         try:
             for first in range(300, 900, 50):
+                # On busy cores the reader might otherwise come only when all is over.
+                assert read.wait(60)
+                read.clear()
                 graph.add(np.arange(first, first + 50), vectors[first : first + 50])
                 graph.remove(np.arange(first - 300, first - 275))
-        except Exception as error:  # noqa: BLE001 (told to the test's own thread)
+        except BaseException as error:  # noqa: BLE001 (told to the test's own thread)
             failures.append(error)
         finally:
             done.set()
@@ -386,6 +389,7 @@ def test_whoever_reads_while_another_changes_sees_a_whole_graph(unit):
     while not done.is_set():
         ids, found = graph.graph()
         seen.add(len(ids))
+        read.set()
         check(ids, found, dict(enumerate(vectors)), 6)
         kept = graph.ids()[-100:]  # the newest stay longest
         check(*graph.graph(kept), dict(enumerate(vectors)), 6)
