@@ -24,13 +24,13 @@ _HELD_AT_ONCE = 1_024
 _ASKING_AT_ONCE = 2_048
 PLANNED_AT_ONCE = 65_536
 _JOINED_AT_ONCE = 8_192
-_PROBES = 4
+_PROBES = 5
 FAN = 12
 PATIENCE = 8
 _CELLS_A_TICK = 8
 _WORTH, _WORTH_ROWS, _WORTH_GROWTH = 2.5, 200_000, 0.7
-"""A cell is read where the chance that a member enters a list of k among n is above 2.5 k / n. Among more than 200,000
-rows less is asked for: there it is the far neighbours of background that cost most and tell least."""
+"""A cell is read where the chance that a member enters a list of k among n rows is above 2.5 (n / 200,000)^.7 k / n. The
+more rows there are the less is asked for: reading costs more, and what it finds is the far neighbours of background."""
 
 
 class Candidates:
@@ -162,7 +162,7 @@ def _tick_now_and_then(tick: Tick, cell: int, cells: int) -> None:
 
 def chance_worth_reading(k: int, n: int) -> float:
     """The least chance of a member to enter a list of k among n rows that makes its cell worth reading."""
-    worth: float = _WORTH * max(1.0, n / _WORTH_ROWS) ** _WORTH_GROWTH
+    worth: float = _WORTH * (n / _WORTH_ROWS) ** _WORTH_GROWTH
     return min(0.5, worth * k / max(1, n))
 
 
