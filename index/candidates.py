@@ -29,8 +29,8 @@ FAN = 12
 PATIENCE = 8
 _CELLS_A_TICK = 8
 _WORTH, _WORTH_ROWS, _WORTH_GROWTH = 2.5, 200_000, 0.7
-"""A cell is read where the chance that a member enters a list of k among n rows is above 2.5 (n / 200,000)^.7 k / n. The
-more rows there are the less is asked for: reading costs more, and what it finds is the far neighbours of background."""
+"""A cell is read where the chance that a member enters a list of k among n rows is above 2.5 (n / 200,000)^.7 k / n.
+The more rows there are the less is asked for: reading costs more, and finds the far neighbours of background."""
 
 
 class Candidates:
