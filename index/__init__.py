@@ -6,7 +6,8 @@ Importing this package needs a FAISS build: `pip install 'coterie[cpu]'` or `pip
 from coterie.index.graph import graph_recall, neighbour_graph
 from coterie.index.living import LivingGraph
 from coterie.index.numpy_index import NumpyIndex
+from coterie.index.segments import SegmentedIndex
 from coterie.index.vector_index import VectorIndex
 from coterie.index.warm import warm_up
 
-__all__ = ["LivingGraph", "NumpyIndex", "VectorIndex", "graph_recall", "neighbour_graph", "warm_up"]
+__all__ = ["LivingGraph", "NumpyIndex", "SegmentedIndex", "VectorIndex", "graph_recall", "neighbour_graph", "warm_up"]

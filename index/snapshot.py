@@ -72,6 +72,20 @@ def open_snapshot(path: Path) -> Iterator[tuple[dict[str, Any], Read]]:
         raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
 
 
+def snapshot_digest(path: Path) -> str:
+    """The sha256 that a snapshot ends with, in hex; `open_snapshot` says whether it is right.
+
+    Raises:
+        UnavailableError: missing or unreadable.
+    """
+    try:
+        with path.open("rb") as file:
+            file.seek(-min(_DIGEST_BYTES, os.fstat(file.fileno()).st_size), os.SEEK_END)
+            return file.read().hex()
+    except OSError as error:
+        raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
+
+
 def write_arrays(write: Write, arrays: Iterable[NDArray[Any]]) -> None:
     """Write the bytes of arrays, one after another."""
     for array in arrays:

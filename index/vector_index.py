@@ -70,6 +70,13 @@ class VectorIndex:
         with self._gate.read():
             return np.sort(np.fromiter(self._ids, dtype=np.int64, count=len(self._ids)))
 
+    def held(self, ids: ArrayLike) -> NDArray[np.int64]:
+        """Those of some ids that are in the index, int64[m], ascending. Raises InvalidError."""
+        numbers = checked_ids(ids).tolist()
+        with self._gate.read():
+            found = self._ids.intersection(numbers)
+        return np.sort(np.fromiter(found, dtype=np.int64, count=len(found)))
+
     def add(self, ids: ArrayLike, vectors: ArrayLike) -> None:
         """Add vectors under their ids, replacing those that are there; of an id given twice the last one counts.
 
@@ -80,14 +87,22 @@ class VectorIndex:
         Raises:
             InvalidError: wrong shapes, a negative id, or a row that is not finite and of length 1.
         """
+        self.put(ids, vectors)
+        self.train_if_outgrown()
+
+    def put(self, ids: ArrayLike, vectors: ArrayLike) -> None:
+        """Add vectors as `add` does, but leave the training to `train_if_outgrown`. Raises InvalidError."""
         numbers, rows = checked_pairs(ids, vectors, self.dim)
         kept = last_of_each(numbers)
         numbers, rows = numbers[kept], rows[kept]
+        with self._change, self._gate.write():
+            self._remove(numbers)
+            self._index.add_with_ids(rows, numbers)
+            self._ids.update(numbers.tolist())
+
+    def train_if_outgrown(self) -> None:
+        """Train an inverted file if there are too many rows for what is there; searches go on meanwhile."""
         with self._change:
-            with self._gate.write():
-                self._remove(numbers)
-                self._index.add_with_ids(rows, numbers)
-                self._ids.update(numbers.tolist())
             if self._outgrown():
                 self._train()
 
@@ -152,7 +167,7 @@ class VectorIndex:
             write_snapshot(path, header, write_payload)
 
     @classmethod
-    def load(cls, path: Path, dim: int) -> tuple["VectorIndex", int, int]:
+    def load(cls, path: Path, dim: int, *, flat_rows_max: int = FLAT_ROWS_MAX) -> tuple["VectorIndex", int, int]:
         """Read a snapshot: (index, last_vector, last_erasure).
 
         Raises:
@@ -165,7 +180,7 @@ class VectorIndex:
                 loaded = faiss.read_index(faiss.PyCallbackIOReader(read, _IO_BLOCK_BYTES))
             except RuntimeError as error:
                 raise damaged(path, "FAISS cannot read it; another version may have written it") from error
-        index = cls(dim)
+        index = cls(dim, flat_rows_max=flat_rows_max)
         index._index = loaded
         index._ids = set(_stored_ids(loaded).tolist())
         if not loaded.d == dim or not loaded.ntotal == len(index._ids) == header["rows"]:

@@ -4,28 +4,36 @@ import hashlib
 import logging
 import threading
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import TextField, UnavailableError
-from coterie.index import VectorIndex
+from coterie.index import SegmentedIndex
 from coterie.server.logs import emit
 from coterie.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _REPLAY_ROWS = 8_192
+_S_PER_DAY = 86_400
+
+Clock = Callable[[], float]
+"""Seconds since the epoch."""
 
 
 class FieldIndex:
-    """The index of one field: a snapshot, plus what the store did since."""
+    """The index of one field: a snapshot in `folder`, plus what the store did since.
 
-    def __init__(self, store: Store, field: TextField, path: Path, dim: int) -> None:
+    Vectors are of the day on which they are taken over, by `clock`; an index built anew is all of that day.
+    """
+
+    def __init__(self, store: Store, field: TextField, folder: Path, dim: int, clock: Clock = time.time) -> None:
         self._store = store
         self._field = field
-        self._path = path
+        self._folder = folder
+        self._clock = clock
         self._following = threading.Lock()
         self._index, self._last_vector, self._last_erasure = self._load(dim)
         self._saved = (self._last_vector, self._last_erasure)
@@ -44,7 +52,7 @@ class FieldIndex:
                 sequences, text_ids, vectors = self._store.vectors_since(self._field, self._last_vector, _REPLAY_ROWS)
                 if not len(sequences):
                     break
-                self._index.add(text_ids, vectors)
+                self._index.add(text_ids, vectors, int(self._clock() // _S_PER_DAY))
                 self._last_vector = int(sequences[-1])
             # After the vectors: a text erased between the two reads is then removed again.
             self._last_erasure, erased = self._store.erased_since(self._last_erasure)
@@ -68,37 +76,49 @@ class FieldIndex:
         with self._following:
             position = (self._last_vector, self._last_erasure)
             if position != self._saved:
-                self._path.parent.mkdir(parents=True, exist_ok=True)
-                self._index.save(self._path, last_vector=position[0], last_erasure=position[1])
+                self._index.save(self._folder, last_vector=position[0], last_erasure=position[1])
+                self._remove_single_files()
                 self._saved = position
                 emit(_LOGGER, logging.INFO, "snapshot_saved", field=self._field.value, texts=len(self._index))
 
-    def _load(self, dim: int) -> tuple[VectorIndex, int, int]:
-        if self._path.exists():
+    def _remove_single_files(self) -> None:
+        """Remove the snapshots of earlier versions, one file of all days: they may hold what was erased since."""
+        try:
+            for path in self._folder.parent.glob(f"{self._field.value}-*.faiss*"):
+                path.unlink()
+        except OSError as error:
+            raise UnavailableError(
+                f"old index snapshots in {self._folder.parent} cannot be removed: {error}"
+            ) from error
+
+    def _load(self, dim: int) -> tuple[SegmentedIndex, int, int]:
+        if self._folder.exists():
             try:
-                return VectorIndex.load(self._path, dim)
+                return SegmentedIndex.load(self._folder, dim)
             except UnavailableError as error:
                 emit(
                     _LOGGER,
                     logging.WARNING,
                     "snapshot_refused",
-                    path=self._path,
+                    path=self._folder,
                     reason=error,
                     action="the index is rebuilt from the store",
                 )
-        return VectorIndex(dim), 0, 0
+        return SegmentedIndex(dim), 0, 0
 
 
 class Indexes:
     """The indexes of both fields."""
 
-    def __init__(self, store: Store, model_id: str, dim: int, snapshot_interval_s: float) -> None:
+    def __init__(
+        self, store: Store, model_id: str, dim: int, snapshot_interval_s: float, clock: Clock = time.time
+    ) -> None:
         """Load the snapshots of this model and catch up with the store."""
         # The model is part of the name, so that another model's snapshot is never taken for this one's.
         mark = hashlib.sha256(f"{model_id}/{dim}".encode()).hexdigest()[:12]
         folder = store.data_dir / "index"
         self.fields: Mapping[TextField, FieldIndex] = {
-            field: FieldIndex(store, field, folder / f"{field.value}-{mark}.faiss", dim) for field in TextField
+            field: FieldIndex(store, field, folder / f"{field.value}-{mark}", dim, clock) for field in TextField
         }
         self._interval_s = snapshot_interval_s
         self._saved_at = time.monotonic()
