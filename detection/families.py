@@ -24,7 +24,12 @@ DISTANCE_FLOOR = 0.2
 its verbatim core."""
 
 COPIES_MAX = 64
-"""Copies of one text that enter the tree; more would change no label and make one hello a million nodes."""
+"""Copies of one text that enter the tree, or as many as make a family where that is more: further ones would change no
+label and make one hello a million nodes."""
+
+ONLY_DISTANCE_MAX = 0.85
+"""Where there is one dense place and no other, the tree has nothing to tell it from, and it reaches as far as this
+(cosine .64): so near lie members of loose families, and not the neighbours in a background without structure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,12 +78,15 @@ def find_families(
     distance = np.sqrt(np.maximum(2.0 - 2.0 * graph.similarities.astype(np.float64), 0.0))
     core = core_distances(graph, distance, multiplicity, min_samples)
     tree = _spanning_tree(graph, distance, core)
-    copies = np.minimum(multiplicity, COPIES_MAX) - 1
+    copies = np.minimum(multiplicity, max(COPIES_MAX, min_cluster_size)) - 1
     edges = np.vstack((tree, _copy_edges(copies, core)))
     label, strength = np.full(m, -1, np.int64), np.zeros(m)
     if len(edges) + 1 >= max(2, min_cluster_size):
         every, strengths, *_ = _tree_cut()(edges, min_cluster_size=min_cluster_size, cluster_selection_method=method)
         label, strength = every[:m].astype(np.int64), np.asarray(strengths[:m])
+        if label.max(initial=-1) < 0:
+            only = _only_family(tree, multiplicity, min_cluster_size)
+            label[only], strength[only] = 0, 1.0
     # A tree cut never selects its root, so one repeated text with nothing else dense beside it would be noise.
     alone = np.flatnonzero((label < 0) & (multiplicity >= min_cluster_size))
     label[alone] = label.max(initial=-1) + 1 + np.arange(len(alone))
@@ -93,6 +101,22 @@ def warm_up() -> None:
     graph = NeighbourGraph(neighbours, np.full(neighbours.shape, 0.9, np.float32))
     for method in ("eom", "leaf"):
         find_families(graph, np.ones(40, np.int64), min_samples=2, min_cluster_size=5, method=method)
+
+
+def _only_family(
+    tree: NDArray[np.float64], multiplicity: NDArray[np.int64], min_cluster_size: int
+) -> NDArray[np.int64]:
+    """The texts of the one dense place of a tree in which the cut found none to select; empty where there is none.
+
+    A cut selects what has split from something else. Two places dense enough would have split, so there is at most one.
+    """
+    m = len(multiplicity)
+    near = tree[tree[:, 2] <= ONLY_DISTANCE_MAX]
+    ends = near[:, :2].astype(np.int64)
+    joined = csr_matrix((np.ones(len(near)), (ends[:, 0], ends[:, 1])), shape=(m, m))
+    _, place = connected_components(joined, directed=False)
+    size = np.bincount(place, weights=multiplicity)
+    return np.flatnonzero((place == size.argmax()) & (size.max() >= min_cluster_size))
 
 
 @lru_cache(maxsize=1)

@@ -106,11 +106,12 @@ class LivingGraph:
         if not len(numbers):
             return
         with self._lock:
-            self.remove(numbers)
-            if len(numbers) > _REBUILT_SHARE * len(self._ids):
-                vectors = np.concatenate((self._vectors, halves))
-                self._build(np.concatenate((self._ids, numbers)), vectors, tick or no_tick)
+            keep = ~np.isin(self._ids, numbers)
+            if len(numbers) > _REBUILT_SHARE * keep.sum():
+                every = np.concatenate((self._ids[keep], numbers)), np.concatenate((self._vectors[keep], halves))
+                self._build(*every, tick or no_tick)
                 return
+            self.remove(numbers)
             before = len(self._ids)
             try:
                 self._insert(numbers, halves, tick or no_tick)
@@ -242,6 +243,7 @@ class LivingGraph:
         rows = vectors.astype(np.float32)
         graph = neighbour_graph(rows, self.k + self.slack, seed=self.seed, progress=tick)
         codes, scale = quantise(rows)
+        self._cells, self._cell = None, np.empty(0, np.int32)
         if len(ids) > ALL_PAIRS_ROWS_MAX:
             self._cells = make_cells(rows, codes, self.seed)
             self._cell = self._cells.of

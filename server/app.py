@@ -135,7 +135,11 @@ class Server:
 
         def warm() -> None:
             started = time.perf_counter()
-            self._engine.warm_clustering()
+            try:
+                self._engine.warm_clustering()
+            except Exception as error:  # noqa: BLE001 (a run says what is wrong; until then the service does without)
+                emit(_LOGGER, logging.ERROR, "clustering_not_ready", reason=type(error).__name__)
+                return
             emit(_LOGGER, logging.INFO, "clustering_ready", s=round(time.perf_counter() - started, 2))
             with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
                 loop.call_soon_threadsafe(ready)

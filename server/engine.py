@@ -1,5 +1,6 @@
 """The whole service in one process: store, model, indexes and detection behind one set of calls."""
 
+import logging
 import threading
 import time
 from collections.abc import Callable, Sequence
@@ -14,6 +15,7 @@ from coterie.domain import (
     BenchmarkItem,
     BenchmarkMatch,
     CancelledRunError,
+    CoterieError,
     Erasure,
     Exchange,
     Family,
@@ -50,6 +52,7 @@ from coterie.server.config import Config
 from coterie.server.embedding import Embedding, EmbedLoop, Progress
 from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
+from coterie.server.logs import emit
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -61,6 +64,9 @@ if TYPE_CHECKING:
     from coterie.server.benchmarks import Benchmarks
     from coterie.server.graphs import Graphs
     from coterie.server.indexes import Indexes
+
+
+_LOGGER = logging.getLogger(__name__)
 
 
 class Engine:
@@ -332,10 +338,9 @@ class Engine:
         with self._runs.erasing(account_id):
             erasure = self.store.erase_account(account_id, _now_us())
         self._families.forget()
-        if self._graphs is not None:
-            self._graphs.follow()
         if self.store.model() is not None:
             # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.
+            self._made_graphs().erase()
             indexes = self._made_indexes()
             indexes.follow()
             indexes.save()
@@ -376,7 +381,11 @@ class Engine:
         graphs = self._made_graphs()
         pipeline = Pipeline(self.store, self._embedding, self._made_benchmarks(), graphs, self.config)
         outcome = pipeline.recluster(run, stages)
-        graphs.save_when_due()
+        try:
+            graphs.save_when_due()
+        except CoterieError as error:
+            # The run is good without; the next one tries again, and a start without a snapshot builds the graph.
+            emit(_LOGGER, logging.WARNING, "graph_not_saved", reason=error)
         return outcome
 
     def _follow(self) -> None:

@@ -20,8 +20,10 @@ _LOGGER = logging.getLogger(__name__)
 _SLACK = 10
 _FOREIGN_SHARE_MAX = 0.1
 """Share of texts new to the graph up to which a run on a slice adds them; with more it makes a graph of its own."""
-_KEPT_SHARE_MIN = 0.5
-"""Share of a graph that a window has to keep; where it keeps less the graph is built anew."""
+_KEPT_SHARE_MIN = 0.8
+"""Share of a graph that a window has to keep; where it keeps less, most lists would have to be searched again, and the
+graph is built anew."""
+_ROWS_AT_ONCE = 65_536
 
 
 class Graphs:
@@ -66,27 +68,40 @@ class Graphs:
         k = max(1, min(self._k, len(text_ids) - 1))
         with self._lock:
             graph = self._held(name)
-            new = self._new(graph, text_ids, vectors)
-            if not whole and new.sum() > _FOREIGN_SHARE_MAX * len(graph):
+            missing, changed = self._compared(graph, text_ids, vectors)
+            new = missing | changed
+            if not whole and (changed.any() or missing.sum() > _FOREIGN_SHARE_MAX * len(graph)):
                 return neighbour_graph(vectors, k, progress=progress), len(text_ids)
             if whole:
                 left = np.setdiff1d(graph.ids(), text_ids[~new])
                 if len(graph) - len(left) < _KEPT_SHARE_MIN * len(graph):
-                    graph = self._graphs[name] = self._empty()
+                    graph = LivingGraph(self._dim, self._k, slack=_SLACK)
                     new[:] = True
                 elif len(left):
                     self._changed.add(name)
                     graph.remove(left)
             if new.any():
-                self._changed.add(name)
                 graph.add(text_ids[new], vectors[new], tick=progress)
+                # Only now: a build that was stopped leaves the graph that was there.
+                self._graphs[name] = graph
+                self._changed.add(name)
             _, found = graph.graph(text_ids, k, tick=progress)
             return found, int(new.sum())
 
-    def follow(self) -> None:
-        """Forget what was erased."""
+    def erase(self) -> None:
+        """Forget what was erased, on disk as well; returns when no file holds it.
+
+        Raises:
+            UnavailableError: a snapshot cannot be written; the graph in memory has forgotten.
+        """
         with self._lock:
             self._forget()
+            self._save()
+            kept = {self._path(name) for name in self._graphs}
+            for path in (self._store.data_dir / "index").glob("graph-*"):
+                # Graphs that nobody has asked for since the start, or of another model: the next run makes them anew.
+                if path not in kept:
+                    path.unlink(missing_ok=True)
 
     def save_when_due(self) -> None:
         """Snapshot what changed, if the last time is an interval ago."""
@@ -94,22 +109,24 @@ class Graphs:
             self.save()
 
     def save(self) -> None:
-        """Snapshot what changed."""
+        """Snapshot what changed.
+
+        Raises:
+            UnavailableError: a snapshot cannot be written; the old one is still there.
+        """
         with self._lock:
             self._forget()
-            for name in sorted(self._changed):
-                path = self._path(name)
-                path.parent.mkdir(parents=True, exist_ok=True)
-                self._graphs[name].save(path, last_vector=0, last_erasure=self._last_erasure)
-                emit(_LOGGER, logging.INFO, "graph_saved", view=name, texts=len(self._graphs[name]))
-            self._changed.clear()
-            self._saved_at = time.monotonic()
+            self._save()
+
+    def _save(self) -> None:
+        self._saved_at = time.monotonic()
+        for name in sorted(self._changed):
+            self._graphs[name].save(self._path(name), last_vector=0, last_erasure=self._last_erasure)
+            self._changed.discard(name)
+            emit(_LOGGER, logging.INFO, "graph_saved", view=name, texts=len(self._graphs[name]))
 
     def _path(self, name: str) -> Path:
         return self._store.data_dir / "index" / f"graph-{name}-{self._mark}.coterie"
-
-    def _empty(self) -> LivingGraph:
-        return LivingGraph(self._dim, self._k, slack=_SLACK)
 
     def _held(self, name: str) -> LivingGraph:
         if name not in self._graphs:
@@ -142,12 +159,16 @@ class Graphs:
                 )
             else:
                 return graph, last_erasure
-        return self._empty(), 0
+        return LivingGraph(self._dim, self._k, slack=_SLACK), 0
 
-    def _new(self, graph: LivingGraph, text_ids: NDArray[np.int64], vectors: NDArray[np.float32]) -> NDArray[np.bool_]:
-        """bool[m]: texts that the graph does not hold, or holds with another vector."""
-        new = ~np.isin(text_ids, graph.ids())
-        held = np.flatnonzero(~new)
-        if len(held):
-            new[held] = (graph.vectors(text_ids[held]) != vectors[held].astype(np.float16)).any(axis=1)
-        return new
+    def _compared(
+        self, graph: LivingGraph, text_ids: NDArray[np.int64], vectors: NDArray[np.float32]
+    ) -> tuple[NDArray[np.bool_], NDArray[np.bool_]]:
+        """bool[m] each: texts that the graph does not hold, and those it holds with another vector."""
+        missing = ~np.isin(text_ids, graph.ids())
+        changed = np.zeros(len(text_ids), np.bool_)
+        held = np.flatnonzero(~missing)
+        for first in range(0, len(held), _ROWS_AT_ONCE):
+            some = held[first : first + _ROWS_AT_ONCE]
+            changed[some] = (graph.vectors(text_ids[some]) != vectors[some].astype(np.float16)).any(axis=1)
+        return missing, changed

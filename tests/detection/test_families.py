@@ -90,3 +90,44 @@ def test_same_input_same_labels_and_huge_multiplicity_is_bounded() -> None:
     assert np.array_equal(first.label, second.label)
     multiplicity[0] = COPIES_MAX
     assert np.array_equal(first.label, find_families(graph, multiplicity, min_samples=5, min_cluster_size=10).label)
+
+
+def one_place(texts: int) -> np.ndarray:
+    world = World(0)
+    subject = world.subject()
+    return np.array([world.subject(around=subject, spread=0.6) for _ in range(texts)], np.float32)
+
+
+def background(texts: int) -> np.ndarray:
+    world = World(9)
+    return np.array([world.subject() for _ in range(texts)], np.float32)
+
+
+@pytest.mark.parametrize("beside", [0, 3])
+@pytest.mark.parametrize("equal", [False, True])
+def test_one_dense_place_is_a_family_though_there_is_nothing_to_tell_it_from(beside: int, equal: bool) -> None:
+    dense = np.repeat(one_place(1), 200, axis=0) if equal else one_place(200)
+    vectors = np.vstack((dense, background(beside))) if beside else dense
+    families = find_families(
+        exact_graph(vectors, 30), np.ones(len(vectors), np.int64), min_samples=5, min_cluster_size=10
+    )
+    assert families.count == 1
+    assert (families.label[:200] == 0).mean() > 0.9
+    assert (families.label[200:] == -1).all()
+
+
+def test_a_background_alone_is_not_taken_for_one_dense_place() -> None:
+    vectors = background(300)
+    families = find_families(exact_graph(vectors, 30), np.ones(300, np.int64), min_samples=5, min_cluster_size=100)
+    assert families.count == 0
+
+
+@pytest.mark.parametrize("min_cluster_size", [100, 180, 250, 500])
+def test_copies_count_up_to_the_size_of_a_family(min_cluster_size: int) -> None:
+    """Three wordings of one text, two hundred times each."""
+    vectors = np.vstack((one_place(1).repeat(3, axis=0), background(60)))
+    multiplicity = np.ones(63, np.int64)
+    multiplicity[:3] = 200
+    families = find_families(exact_graph(vectors, 30), multiplicity, min_samples=5, min_cluster_size=min_cluster_size)
+    assert families.count == 1
+    assert (families.label >= 0).tolist() == [True] * 3 + [False] * 60

@@ -142,13 +142,51 @@ def test_what_was_erased_leaves_graph_and_snapshot(graphs: Graphs, store: Store)
     store.put_vectors(ids, vectors)
     take(graphs, ids, vectors)
     graphs.save()
+    (snapshot,) = (store.data_dir / "index").glob("graph-*")
+    other = snapshot.with_name("graph-raw-0123456789ab.coterie")  # of another model, say
+    other.write_bytes(snapshot.read_bytes())
     store.erase_account(AccountId("a1"), 1_700_000_100_000_000)
-    graphs.follow()
-    graphs.save()
+    graphs.erase()
+    assert not other.exists()
+    content, halves = snapshot.read_bytes(), vectors.astype(np.float16)
+    gone = set(store.erased_since(0)[1].tolist())
+    assert [half.tobytes() in content for half in halves] == [text_id not in gone for text_id in ids.tolist()]
     left = np.setdiff1d(ids, store.erased_since(0)[1])
     assert 0 < len(left) < len(ids)
     for held in (graphs, Graphs(store, "model", DIM, K, 300.0)):
         assert set(held._held("raw").ids().tolist()) == set(left.tolist())
+
+
+def test_an_erasure_before_any_run_removes_the_snapshots_of_the_time_before(graphs: Graphs, store: Store) -> None:
+    take(graphs, np.arange(50), unit(50))
+    graphs.save()
+    Graphs(store, "model", DIM, K, 300.0).erase()
+    assert not list((store.data_dir / "index").glob("graph-*"))
+
+
+def test_stopping_a_rebuild_leaves_the_graph_that_was_there(graphs: Graphs) -> None:
+    vectors = unit(300)
+    take(graphs, np.arange(200), vectors[:200])
+
+    def stop(_: float) -> None:
+        raise CancelledRunError("stopped")
+
+    with pytest.raises(CancelledRunError):
+        graphs.of("raw", np.arange(150, 300), vectors[150:], whole=True, progress=stop)
+    _, new = take(graphs, np.arange(200), vectors[:200])
+    assert new == 0
+
+
+def test_a_slice_that_sees_other_vectors_leaves_the_whole_windows(graphs: Graphs) -> None:
+    vectors = unit(100)
+    take(graphs, np.arange(100), vectors)
+    other = vectors[:50].copy()
+    other[7] = unit(1, seed=9)[0]
+    found, new = take(graphs, np.arange(50), other, whole=False)
+    assert new == 50
+    assert_as_built(found, other)
+    _, new = take(graphs, np.arange(100), vectors)
+    assert new == 0
 
 
 def test_stopping_leaves_a_graph_that_the_next_run_can_use(graphs: Graphs) -> None:
