@@ -17,7 +17,8 @@ GREY = "#808080"
 """Reads on white and on black alike; the picture has no ground of its own."""
 
 _STYLE = {
-    "coterie": ("#e4572e", "-", 2.4, "coterie"),
+    "coterie": ("#e4572e", "-", 2.4, "coterie, 30 neighbours"),
+    "coterie_k15": ("#f2a65a", "-", 2.4, "coterie, 15 neighbours"),
     "exact": (GREY, "--", 1.4, "exact graph, same tree"),
     "hdbscan": ("#8f6bc9", "-", 1.4, "hdbscan"),
     "scikit_learn": ("#c0869c", "-", 1.4, "scikit-learn"),
