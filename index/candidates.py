@@ -28,7 +28,7 @@ _PROBES = 5
 FAN = 12
 PATIENCE = 8
 _CELLS_A_TICK = 8
-_WORTH, _WORTH_ROWS, _WORTH_GROWTH = 2.5, 200_000, 0.7
+_WORTH, _WORTH_ROWS, _WORTH_GROWTH, _WORTH_MIN = 2.5, 200_000, 0.7, 0.5
 """A cell is read where the chance that a member enters a list of k among n rows is above 2.5 (n / 200,000)^.7 k / n.
 The more rows there are the less is asked for: reading costs more, and finds the far neighbours of background."""
 
@@ -162,7 +162,7 @@ def _tick_now_and_then(tick: Tick, cell: int, cells: int) -> None:
 
 def chance_worth_reading(k: int, n: int) -> float:
     """The least chance of a member to enter a list of k among n rows that makes its cell worth reading."""
-    worth: float = _WORTH * (n / _WORTH_ROWS) ** _WORTH_GROWTH
+    worth = max(_WORTH_MIN, _WORTH * (n / _WORTH_ROWS) ** _WORTH_GROWTH)
     return min(0.5, worth * k / max(1, n))
 
 

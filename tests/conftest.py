@@ -2,5 +2,11 @@
 
 import os
 
+from hypothesis import HealthCheck, settings
+
 # As the command line does: idle OpenMP threads that spin slow down whoever shares the cores.
 os.environ.setdefault("GOMP_SPINCOUNT", "1000")
+
+# On a fresh checkout the first draw builds tables for a second and more: no fault of a test's.
+settings.register_profile("coterie", suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("coterie")
