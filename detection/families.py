@@ -32,6 +32,10 @@ ONLY_DISTANCE_MAX = 0.85
 (cosine .64): so near lie members of loose families, and not the neighbours in a background without structure."""
 
 
+_UNRELATED_DISTANCE = 1.0
+"""Least distance (cosine .5) that parts of the graph without an edge between them are taken to have."""
+
+
 @dataclass(frozen=True, slots=True)
 class Families:
     """The families of a view.
@@ -150,14 +154,17 @@ def core_distances(
 def _spanning_tree(
     graph: NeighbourGraph, distance: NDArray[np.float64], core: NDArray[np.float64]
 ) -> NDArray[np.float64]:
-    """float64[m - 1, 3]: minimum spanning tree of mutual reachability; components are joined at infinity."""
+    """float64[m - 1, 3]: minimum spanning tree of mutual reachability; parts are joined beyond its longest edge."""
     m = graph.size
     starts, targets, weights = _edges(graph.neighbours, distance, core)
     forest = minimum_spanning_tree(csr_matrix((weights, targets, starts), shape=(m, m))).tocoo()
     edges = np.column_stack((forest.row, forest.col, forest.data)).astype(np.float64)
     _, component = connected_components(forest, directed=False)
     _, roots = np.unique(component, return_index=True)
-    bridges = np.column_stack((roots[:-1], roots[1:], np.full(len(roots) - 1, np.inf))).astype(np.float64)
+    # As far apart as the farthest neighbours, and not infinitely far: what splits off at infinity is stable beyond all
+    # measure, and a family whose neighbours all lie in itself would make one family of everything else.
+    apart = max(_UNRELATED_DISTANCE, 1.001 * edges[:, 2].max(initial=0.0))
+    bridges = np.column_stack((roots[:-1], roots[1:], np.full(len(roots) - 1, apart))).astype(np.float64)
     return np.vstack((edges, bridges))
 
 

@@ -70,7 +70,7 @@ def test_too_few_texts_give_no_family(n: int) -> None:
     assert len(families.label) == n
 
 
-def test_disconnected_graph_is_joined_at_infinity() -> None:
+def test_the_parts_of_a_disconnected_graph_are_told_apart() -> None:
     first, second = unit(np.eye(64)[0]), unit(np.eye(64)[1])
     rng = np.random.default_rng(0)
     vectors = np.array([unit(s + 0.2 * rng.normal(size=64) / 8) for s in (first, second) for _ in range(30)])
@@ -131,3 +131,21 @@ def test_copies_count_up_to_the_size_of_a_family(min_cluster_size: int) -> None:
     families = find_families(exact_graph(vectors, 30), multiplicity, min_samples=5, min_cluster_size=min_cluster_size)
     assert families.count == 1
     assert (families.label >= 0).tolist() == [True] * 3 + [False] * 60
+
+
+@pytest.mark.parametrize("seed", [0, 1, 2])
+def test_a_family_without_an_edge_to_the_rest_leaves_the_others_what_they_are(seed: int) -> None:
+    """All neighbours of a large tight family lie in itself: cut off from the rest, it must not make that one family."""
+    tight = World(seed + 50)
+    subject = tight.subject()
+    apart = np.array([tight.subject(around=subject, spread=0.2) for _ in range(100)], np.float32)
+    rest = planted(seed)
+    vectors = np.vstack((rest, apart))
+    graph = exact_graph(vectors, 15)
+    graph.neighbours[: len(rest)][graph.neighbours[: len(rest)] >= len(rest)] = -1
+    once = np.ones(len(vectors), np.int64)
+    families = find_families(graph, once, min_samples=5, min_cluster_size=10)
+    theirs = hdbscan.HDBSCAN(min_samples=5, min_cluster_size=10).fit_predict(vectors.astype(np.float64))
+    assert families.count == 7
+    members = np.r_[:240, len(rest) : len(vectors)]  # the rest is background, whose edge 15 neighbours tell less of
+    assert adjusted_rand_score(families.label[members], theirs[members]) > 0.97
