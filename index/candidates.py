@@ -162,7 +162,7 @@ def _tick_now_and_then(tick: Tick, cell: int, cells: int) -> None:
 
 def chance_worth_reading(k: int, n: int) -> float:
     """The least chance of a member to enter a list of k among n rows that makes its cell worth reading."""
-    worth = max(_WORTH_MIN, _WORTH * (n / _WORTH_ROWS) ** _WORTH_GROWTH)
+    worth: float = max(_WORTH_MIN, _WORTH * (n / _WORTH_ROWS) ** _WORTH_GROWTH)
     return min(0.5, worth * k / max(1, n))
 
 
