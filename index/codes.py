@@ -19,16 +19,14 @@ _ROWS_STEP = 128
 """Blocks are padded to a multiple of it: every new shape makes the library compile another product."""
 
 
-def quantise(
-    vectors: NDArray[np.float32], order: NDArray[np.int64] | None = None
-) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
-    """Codes int8[n, dim] of the rows in this order, and what a step of each is worth, float32[n]."""
-    n = len(vectors) if order is None else len(order)
+def quantise(vectors: NDArray[np.float32]) -> tuple[NDArray[np.int8], NDArray[np.float32]]:
+    """Codes int8[n, dim] of the rows, and what a step of each is worth, float32[n]."""
+    n = len(vectors)
     codes = np.empty((n, vectors.shape[1]), np.int8)
     scale = np.empty(n, np.float32)
     for first in range(0, n, _ROWS_AT_ONCE):
         some = slice(first, first + _ROWS_AT_ONCE)
-        rows = torch.from_numpy(vectors[some] if order is None else vectors[order[some]])
+        rows = torch.from_numpy(vectors[some])
         largest = rows.abs().amax(dim=1).clamp_min(1e-30)
         codes[some] = rows.mul((_CODE_MAX / largest)[:, None]).round_().to(torch.int8).numpy()
         scale[some] = (largest / _CODE_MAX).numpy()
@@ -39,8 +37,8 @@ class Products:
     """Products of codes with codes, in blocks."""
 
     def __init__(self) -> None:
-        # Whole numbers up to 127 * 127 * dim are exact in float32 too: where the CPU has no int8 products the same
-        # results come more slowly.
+        # Whole numbers up to 127 * 127 * dim are exact in float32 too, as long as dim is at most 1,040 (and above, as
+        # good as exact): where the CPU has no int8 products the same results come more slowly.
         self._int8 = bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
 
     def block(self, asking: NDArray[np.int8], held: NDArray[np.int8]) -> NDArray[Any]:

@@ -257,8 +257,8 @@ def score_exactly(
 
 _HALF_TO_SINGLE = np.float32(2.0**112)
 _ROUNDING_STEPS = np.float32(1.25)
-"""Rounding to codes changes a cosine by less than this many steps of both together: six standard deviations and more,
-for each value is off by at most half a step, and the other's values have squares that add up to one."""
+"""Rounding to codes changes a cosine by less than this many steps of both together, four standard deviations and more:
+each value is off by at most half a step, and the other's values have squares that add up to one."""
 
 
 @compiled

@@ -29,11 +29,5 @@ def test_a_cosine_of_codes_is_that_of_the_vectors_within_a_thousandth_or_two(uni
     assert error.std() < 0.001
 
 
-def test_an_order_is_that_of_the_rows(unit):
-    vectors, order = unit(50), np.arange(50)[::-3].copy()
-    for one, other in zip(quantise(vectors, order), quantise(vectors[order]), strict=True):
-        np.testing.assert_array_equal(one, other)
-
-
 def test_a_scale_is_padded_with_what_no_list_takes():
     assert padded_scale(np.ones(LANES + 1, np.float32)).tolist() == [1.0] * (LANES + 1) + [0.0] * (LANES - 1)
