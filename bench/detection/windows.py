@@ -1,0 +1,79 @@
+"""From composed traffic to the window that detection is handed, without a store: what a service would make of it."""
+
+from collections.abc import Sequence
+
+import numpy as np
+from numpy.typing import NDArray
+
+from bench.detection.vectors import VectorCache
+from coterie.detection import stripped_texts
+from coterie.domain import RESERVED_ATTRIBUTES, Exchange, View, Window, WindowRows, normalise
+from coterie.index import neighbour_graph
+
+GRAPH_K = 30
+
+
+def make_window(events: Sequence[Exchange], cache: VectorCache) -> Window:
+    """The window of some exchanges, every view of it embedded and its graph made."""
+    texts: dict[str, int] = {}
+    rows = _rows(events, texts)
+    contents = list(texts)
+    text_ids, text = np.unique(rows.prompt, return_inverse=True)
+    names = [contents[number - 1] for number in text_ids.tolist()]
+    text = text.astype(np.int32)
+    views = {"raw": _view("raw", names, text, cache)}
+    kept = [normalise(stripped) for stripped in stripped_texts(names, text, rows.account)]
+    numbers: dict[str, int] = {}
+    of_text = np.array([numbers.setdefault(bare, len(numbers)) if bare else -1 for bare in kept], np.int32)
+    if numbers:
+        views["stripped"] = _view("stripped", list(numbers), of_text[text], cache)
+    return Window(rows=rows, text_ids=text_ids, texts=tuple(names), views=views)
+
+
+def _view(name: str, texts: Sequence[str], text: NDArray[np.int32], cache: VectorCache) -> View:
+    vectors = cache.vectors(texts)
+    return View(name, vectors, neighbour_graph(vectors, GRAPH_K), text)
+
+
+def _rows(events: Sequence[Exchange], texts: dict[str, int]) -> WindowRows:
+    """The columns; `texts` is filled with the normalised prompts, numbered from 1 in order of appearance."""
+
+    def number(text: str) -> int:
+        return texts.setdefault(normalise(text), len(texts) + 1) if text.strip() else -1
+
+    prompt = np.array([number(event.prompt) for event in events], np.int64)
+    account_ids, account = _codes([event.account_id for event in events])
+    models, model = _codes([event.model for event in events])
+    _, conversation = _codes([f"{e.account_id}/{e.conversation_id}" if e.conversation_id else "" for e in events])
+    attributes, values = {}, {}
+    for key in RESERVED_ATTRIBUTES:
+        values[key], attributes[key] = _codes([event.attributes.get(key, "") for event in events])
+    nothing = np.full(len(events), -1, np.int64)
+    return WindowRows(
+        exchange_ids=tuple(event.exchange_id for event in events),
+        account=account,
+        account_ids=account_ids,
+        time_us=np.array([event.time_us for event in events], np.int64),
+        prompt=prompt,
+        response=nothing,
+        system=nothing,
+        conversation=conversation,
+        turn=np.array([-1 if event.turn is None else event.turn for event in events], np.int32),
+        model=model,
+        models=models,
+        input_tokens=_numbers([event.input_tokens for event in events]),
+        output_tokens=_numbers([event.output_tokens for event in events]),
+        cost_usd=_numbers([event.cost_usd for event in events]),
+        attributes=attributes,
+        attribute_values=values,
+    )
+
+
+def _codes(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
+    distinct = sorted({name for name in names if name})
+    place = {name: row for row, name in enumerate(distinct)}
+    return tuple(distinct), np.array([place[name] if name else -1 for name in names], np.int32)
+
+
+def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
+    return np.array([np.nan if value is None else value for value in values], np.float64)
