@@ -291,8 +291,13 @@ def _add_benchmark_verbs(verbs: Any) -> None:
     match.add_argument("text", metavar="TEXT", help="the text; - reads it from stdin")
 
 
+def _names(text: str) -> tuple[str, ...]:
+    """Names with commas between."""
+    return tuple(name.strip() for name in text.split(","))
+
+
 def _add_trial_verbs(verbs: Any) -> None:
-    from coterie.simulation.config import EVASIONS
+    from coterie.simulation.config import CROWDS, EVASIONS, KINDS
 
     simulate = _verb(verbs, "simulate", cli_commands.simulate, "compose traffic with campaigns hidden in it")
     simulate.add_argument("--out", type=Path, required=True, metavar="DIR", help="where events.jsonl and truth.json go")
@@ -308,11 +313,33 @@ def _add_trial_verbs(verbs: Any) -> None:
     simulate.add_argument("--days", type=int, metavar="N", help="length of the traffic in days (default: 7)")
     simulate.add_argument("--responses", type=float, metavar="F", help="share that carries a response (default: 0.35)")
     simulate.add_argument(
-        "--evasion",
-        action="append",
-        dest="evasions",
-        metavar="NAME",
-        help=f"a way to hide, of {', '.join(EVASIONS)}; repeatable (default: by mix)",
+        "--evasions",
+        type=_names,
+        metavar="A,B",
+        help=f"ways to hide that campaigns take in turn, A+B for both at once, of {', '.join(EVASIONS)} "
+        "(default: by mix)",
+    )
+    simulate.add_argument(
+        "--kinds", type=_names, metavar="A,B", help=f"what campaigns deal out, of {', '.join(KINDS)} (default: any)"
+    )
+    simulate.add_argument("--members", type=int, metavar="N", help="accounts of each campaign (default: drawn)")
+    simulate.add_argument(
+        "--requests-per-day",
+        type=float,
+        metavar="X",
+        help="mean requests of a campaign account from its list, cover not counted (default: drawn)",
+    )
+    simulate.add_argument(
+        "--crowds",
+        type=_names,
+        metavar="A,B",
+        help=f"innocent classes that share the accounts in crowds of ten, of {', '.join(CROWDS)} (default: by mix)",
+    )
+    simulate.add_argument(
+        "--people",
+        type=float,
+        metavar="F",
+        help="with --crowds: ordinary people on top, as a share of all the innocent (default: 0.5)",
     )
     simulate.add_argument("--split", metavar="SPLIT", help="all, or tune or test: halves of the text (default: all)")
     simulate.add_argument("--prompt-chars-max", type=int, metavar="N", help="cut longer prompts here")

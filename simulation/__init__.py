@@ -1,11 +1,13 @@
 """Composes multi-account traffic with ground truth (`simulate`) and scores findings against it (`evaluate`)."""
 
 from coterie.simulation.compose import Traffic, simulate, write_traffic
-from coterie.simulation.config import EVASIONS, Config, Mix, Split
+from coterie.simulation.config import CROWDS, EVASIONS, KINDS, Config, Mix, Split
 from coterie.simulation.evaluate import CampaignScore, ClassScore, Scores, evaluate
 
 __all__ = [
+    "CROWDS",
     "EVASIONS",
+    "KINDS",
     "CampaignScore",
     "ClassScore",
     "Config",

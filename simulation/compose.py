@@ -31,7 +31,8 @@ class Traffic:
 
     Attributes:
         events: exchanges in order of time.
-        truth: for each account its `label` (a campaign's name, or `benign`) and its `kind` (the class).
+        truth: for each account its `label` (a campaign's name, or `benign`), its `kind` (the class) and, where it
+            belongs to one, its `crowd`.
     """
 
     events: list[Exchange]
@@ -108,7 +109,7 @@ def _compose(config: Config, world: World, actors: list[Actor]) -> Traffic:
     events: list[Exchange] = []
     for actor in order:
         account_id = f"acct_{rng.getrandbits(64):016x}"
-        truth[account_id] = {"label": actor.label, "kind": actor.kind}
+        truth[account_id] = {"label": actor.label, "kind": actor.kind} | ({"crowd": actor.crowd} if actor.crowd else {})
         events += _exchanges(config, world, rng, actor, account_id)
     events.sort(key=lambda exchange: (exchange.time_us, exchange.exchange_id))
     return Traffic(events, truth)

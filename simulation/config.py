@@ -28,8 +28,49 @@ EVASIONS = (
     "rotate",
     "port",
     "churn",
+    "prefix",
+    "numbers",
+    "specialise",
+    "repeats",
+    "jitter",
+    "diurnal",
 )
-"""How a campaign hides; `none` is a campaign that does nothing about it."""
+"""How a campaign hides; `none` is a campaign that does nothing about it. `a+b` hides in both ways."""
+
+KINDS = (
+    "benchmark",
+    "instruction_sweep",
+    "unknown_benchmark",
+    "reasoning_elicitation",
+    "probing",
+    "multilingual",
+    "rephrased_benchmark",
+    "diverse_sweep",
+)
+"""What is dealt out by a campaign."""
+
+CROWDS = (
+    "public",
+    "app_template",
+    "support_app",
+    "homework",
+    "viral",
+    "routine",
+    "researcher",
+    "translation_job",
+    "moderation_job",
+    "agent_framework",
+    "enterprise",
+    "lab",
+    "exam_bank",
+    "exam_prep",
+    "reseller",
+    "shared_passage",
+    "launch",
+    "rare_language",
+    "breaking_news",
+)
+"""Innocent classes besides ordinary people."""
 
 _ACCOUNTS_MIN, _ACCOUNTS_MAX = 20, 100_000
 _CAMPAIGNS_MAX = 1_000
@@ -52,7 +93,14 @@ class Config:
         rate: multiplies every campaign's requests an account.
         days: length of the window in days.
         responses: share of exchanges that carry a response.
-        evasions: ways to hide that campaigns take in turn; None lets the mix decide.
+        evasions: ways to hide that campaigns take in turn, `a+b` for both at once; None lets the mix decide.
+        kinds: kinds of work list that campaigns take in turn; None takes all that the text allows.
+        members: accounts of each campaign; None draws sizes.
+        requests_per_day: mean requests from its list that each account of a campaign sends in a day, cover not
+            counted; None draws volumes. `rate` multiplies it.
+        crowds: innocent classes; `accounts` are then shared equally among them, in crowds of about ten. None lets
+            the mix decide.
+        people: with `crowds`, ordinary people that come on top, as a share of all the innocent.
         split: `tune` and `test` use halves of the text that never meet.
         prompt_chars_max: longer prompts are cut here.
         response_chars_max: longer responses are cut here.
@@ -69,6 +117,11 @@ class Config:
     days: int = 7
     responses: float = 0.35
     evasions: tuple[str, ...] | None = None
+    kinds: tuple[str, ...] | None = None
+    members: int | None = None
+    requests_per_day: float | None = None
+    crowds: tuple[str, ...] | None = None
+    people: float = 0.5
     split: Split = "all"
     prompt_chars_max: int = 1_600
     response_chars_max: int = 400
@@ -92,13 +145,19 @@ class Config:
         if self.campaigns is not None:
             _check_range("campaigns", self.campaigns, 0, _CAMPAIGNS_MAX)
             _check(self.mix != "null" or self.campaigns == 0, "campaigns", "must be 0 in the null mix")
-        for evasion in self.evasions or ():
-            _check(evasion in EVASIONS, "evasions", f"must be among {', '.join(EVASIONS)}")
-        _check(self.evasions != (), "evasions", "must name at least one, or be left out")
-        needed = self.campaign_count * _MEMBERS_MIN
+        _check_range("people", self.people, 0.0, 0.98)
+        hidden = self.evasions and tuple(part for evasion in self.evasions for part in evasion.split("+"))
+        _check_names("evasions", hidden, EVASIONS)
+        _check_names("kinds", self.kinds, KINDS)
+        _check_names("crowds", self.crowds, CROWDS)
+        if self.members is not None:
+            _check_range("members", self.members, _MEMBERS_MIN, _ACCOUNTS_MAX)
+        if self.requests_per_day is not None:
+            _check_range("requests_per_day", self.requests_per_day, 0.1, 10_000)
+        name = "campaigns" if self.members is None else "members"
         _check(
-            needed <= self.accounts * 0.6,
-            "campaigns",
+            self.campaign_count * (self.members or _MEMBERS_MIN) <= self.accounts * 0.6,
+            name,
             f"need at least {_MEMBERS_MIN} accounts each, and at most 0.6 of all: ask for fewer, or for more accounts",
         )
 
@@ -111,13 +170,16 @@ class Config:
             return self.campaigns
         # Fewer and larger as traffic grows: work lists are finite, and so are those who deal them out.
         at_400 = 8 if self.mix == "easy" else 14
-        return max(1, round(at_400 * math.pow(self.accounts / 400, 1.0 if self.accounts < 400 else 0.6)))
+        count = max(1, round(at_400 * math.pow(self.accounts / 400, 1.0 if self.accounts < 400 else 0.6)))
+        return count if self.members is None else max(1, min(count, int(self.accounts * 0.3) // self.members))
 
     @property
     def guilty_count(self) -> int:
         """How many accounts belong to a campaign."""
         if self.campaign_count == 0:
             return 0
+        if self.members is not None:
+            return self.campaign_count * self.members
         small = min(self.accounts, 400)
         share = _GUILTY_SHARE[self.mix] * small * math.pow(self.accounts / small, 0.7)
         count = max(round(share), self.campaign_count * _MEMBERS_MIN)
@@ -127,6 +189,11 @@ class Config:
 def _check(holds: bool, name: str, message: str) -> None:
     if not holds:
         raise InvalidError(f"{name} {message}", field=name, reason="bad_option")
+
+
+def _check_names(field: str, given: tuple[str, ...] | None, known: tuple[str, ...]) -> None:
+    _check(given != (), field, "must name at least one, or be left out")
+    _check(set(given or ()) <= set(known), field, f"must be among {', '.join(known)}")
 
 
 def _check_range(name: str, value: float, minimum: float, maximum: float) -> None:

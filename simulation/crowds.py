@@ -4,7 +4,8 @@ A crowd function makes one crowd of `size` accounts; its name is the class that 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from itertools import pairwise
 from random import Random
 
 from coterie.simulation import phrases
@@ -23,6 +24,7 @@ from coterie.simulation.people import Actor, Ask, World, draw_interest, draw_vol
 
 BENIGN = "benign"
 _WHOLE_LIST_MAX = 450
+_CROWD_SIZE = 10
 
 Crowd = Callable[[World, Random, int], list[Actor]]
 
@@ -365,22 +367,49 @@ _UNCOMMON = (
     Plan(rare_language, 0.03, 6, 20),
     Plan(breaking_news, 0.03, 8, 30),
 )
+CLASSES: dict[str, Crowd] = {plan.crowd.__name__: plan.crowd for plan in _COMMON + _UNCOMMON}
 PLANS = {"easy": _COMMON, "hard": _COMMON + _UNCOMMON, "null": _COMMON + _UNCOMMON}
 
 
 def innocents(world: World, rng: Random, count: int) -> list[Actor]:
     """`count` innocent accounts of the configured mix; what the crowds leave are people."""
-    actors: list[Actor] = []
-    for plan in PLANS[world.config.mix]:
+    config = world.config
+    if config.crowds is not None:
+        actors = [
+            actor
+            for number, name in enumerate(config.crowds)
+            for actor in _class_of(world, rng, name, _nth_part(count, number, len(config.crowds)))
+        ]
+        return actors + people(world, rng, round(count * config.people / (1 - config.people)))
+    actors = []
+    for plan in PLANS[config.mix]:
         left = max(1, round(plan.share * count))
         while left > 0:
             size = min(left, rng.randint(plan.size_min, plan.size_max))
             if left - size < plan.size_min:
                 # A remainder too small to be a crowd of its own joins this one.
                 size = left
-            actors += plan.crowd(world, rng, size)
+            actors += _one_crowd(world, rng, plan.crowd, size)
             left -= size
     return actors[:count] + people(world, rng, max(0, count - len(actors)))
+
+
+def _class_of(world: World, rng: Random, name: str, count: int) -> list[Actor]:
+    """`count` accounts of one class in crowds of about ten."""
+    crowds = max(1, round(count / _CROWD_SIZE))
+    ends = [round(count * (number + 1 + rng.uniform(-0.3, 0.3)) / crowds) for number in range(crowds - 1)] + [count]
+    sizes = [end - start for start, end in pairwise([0, *ends])]
+    return [actor for size in sizes if size for actor in _one_crowd(world, rng, CLASSES[name], size)]
+
+
+def _one_crowd(world: World, rng: Random, crowd: Crowd, size: int) -> list[Actor]:
+    name = world.next_crowd_name(crowd.__name__)
+    return [replace(actor, crowd=name) for actor in crowd(world, rng, size)]
+
+
+def _nth_part(total: int, number: int, parts: int) -> int:
+    """The whole-numbered `number`-th of `parts` equal parts that add up to `total`."""
+    return total * (number + 1) // parts - total * number // parts
 
 
 def _asks(times: list[int], items: list[Item], system: str = "") -> list[Ask]:

@@ -1,6 +1,7 @@
 """How one person asks: subjects, a way of putting things, volume and hours. Also what campaigns hide behind."""
 
 import math
+from collections import Counter
 from dataclasses import dataclass, field
 from random import Random
 
@@ -29,6 +30,7 @@ class Actor:
     Attributes:
         attributes: what its class fixes; the rest is drawn like everybody's.
         model: the model it insists on; empty when it takes any.
+        crowd: names the crowd of its class that it belongs to; empty for individuals and the guilty.
     """
 
     label: str
@@ -36,6 +38,7 @@ class Actor:
     asks: list[Ask]
     attributes: dict[str, str] = field(default_factory=dict)
     model: str = ""
+    crowd: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -102,6 +105,12 @@ class World:
         self._chat_order = list(range(len(self.chats)))
         Random(f"{config.seed}/chats").shuffle(self._chat_order)
         self._chats_used = 0
+        self._crowds: Counter[str] = Counter()
+
+    def next_crowd_name(self, kind: str) -> str:
+        """A name for the next crowd of a class."""
+        self._crowds[kind] += 1
+        return f"{kind}-{self._crowds[kind]:03d}"
 
     def next_chat(self) -> list[Item]:
         """The next whole conversation; each is used once before any is used again. Empty when there is none."""

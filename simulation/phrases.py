@@ -1,6 +1,8 @@
 # ruff: noqa: E501 (a phrase stays on its line)
 """Phrases that accounts wrap round their texts, whatever the texts are: templates, personas, small talk, replies."""
 
+from random import Random
+
 APP_TEMPLATES = (
     "Rewrite the question below so that a busy expert would answer it, then answer it in two sentences.\n\nQuestion: {}",
     "You are TutorPal, a patient tutor. A learner asks: {}\nAnswer in plain words and end with one check question.",
@@ -299,3 +301,48 @@ REPLY_FRAMES = (
     "Below is a draft on {}. Let me know what to change.",
     "As for {}, most sources agree on the following.",
 )
+_PREFIX_WORDS = (
+    "Ticket",
+    "Ref",
+    "Batch",
+    "Session",
+    "Team",
+    "Project",
+    "Desk",
+    "Job",
+    "Queue",
+    "File",
+    "Unit",
+    "Study",
+)
+_PREFIX_NAMES = (
+    "amber",
+    "birch",
+    "cobalt",
+    "delta",
+    "ember",
+    "falcon",
+    "granite",
+    "harbour",
+    "indigo",
+    "juniper",
+    "kestrel",
+    "linden",
+    "marble",
+    "nimbus",
+    "orchid",
+    "pewter",
+)
+_PREFIX_FORMS = (
+    "[{word} {name}-{number}] ",
+    "{word} {name} {number}: ",
+    "({name} {word}, no. {number})\n",
+    "#{name}-{number} | ",
+    "{word}: {name}/{number}\n\n",
+)
+
+
+def draw_prefix(rng: Random) -> str:
+    """A tag that one account puts before everything it asks."""
+    word, name = rng.choice(_PREFIX_WORDS), rng.choice(_PREFIX_NAMES)
+    return rng.choice(_PREFIX_FORMS).format(word=word, name=name, number=rng.randint(10, 9_999))

@@ -8,7 +8,7 @@ import pytest
 from coterie.domain import Exchange
 from coterie.simulation import Config, simulate
 from coterie.simulation.builtin import builtin_sources
-from coterie.simulation.rewording import has_options, paraphrase, rotate_options
+from coterie.simulation.rewording import change_numbers, has_options, paraphrase, rotate_options
 
 ACCOUNTS = 120
 
@@ -94,3 +94,48 @@ def test_paraphrase_changes_words_and_keeps_most(seed: int) -> None:
     other = paraphrase(Random(seed), text)
     assert other != text
     assert len(set(text.split()) & set(other.split())) >= 8
+
+
+def test_two_ways_of_hiding_at_once() -> None:
+    traffic = simulate(Config(seed=3, accounts=ACCOUNTS, campaigns=2, evasions=("contiguous+prefix+cover50",)))
+    kinds = {entry["kind"].partition("/")[2] for entry in traffic.truth.values() if entry["label"] != "benign"}
+    assert kinds == {"contiguous+prefix+cover50"}
+
+
+def test_prefix_is_one_an_account_and_another_for_the_next() -> None:
+    openings = [{exchange.prompt[:6] for exchange in held} for held in guilty_exchanges("prefix").values()]
+    assert all(len(found) == 1 for found in openings)
+    assert len(set().union(*openings)) > len(openings) / 3
+
+
+def test_specialised_accounts_hold_one_capability() -> None:
+    sources = defaultdict(set)
+    for source in builtin_sources(3, ACCOUNTS):
+        for item in source.items:
+            sources[item.text].add(source.name)
+    held = [
+        set.intersection(*(sources[exchange.prompt] for exchange in sent))
+        for sent in guilty_exchanges("specialise").values()
+    ]
+    assert all(held)
+    assert len(set().union(*held)) >= 5
+
+
+def test_repeats_are_a_few_percent_of_the_texts() -> None:
+    senders = defaultdict(set)
+    for account, held in guilty_exchanges("repeats", campaigns=3).items():
+        for exchange in held:
+            senders[exchange.prompt].add(account)
+    shared = sum(len(accounts) > 1 for accounts in senders.values()) / len(senders)
+    assert 0.01 < shared < 0.08
+
+
+def test_changed_numbers_and_names_leave_the_rest() -> None:
+    text = "Natalia has 12 mugs. Mei gives Natalia 5 more. How many mugs does Natalia have?"
+    other = change_numbers(Random(2), text)
+    assert "Natalia" not in other
+    assert "Mei" not in other
+    assert " 12 " not in other
+    assert other.startswith(other.split()[0])
+    assert other.count(other.split()[0]) == 3
+    assert [word for word in other.split() if word.islower()] == [word for word in text.split() if word.islower()]

@@ -10,8 +10,9 @@ from pathlib import Path
 import pytest
 
 from coterie.domain import InvalidError, check_exchange, exchange_from_json, normalise
-from coterie.simulation import EVASIONS, Config, Traffic, simulate, write_traffic
+from coterie.simulation import EVASIONS, KINDS, Config, Traffic, simulate, write_traffic
 from coterie.simulation.builtin import builtin_sources
+from coterie.simulation.campaigns import HARD_EVASIONS
 from coterie.simulation.library import Item, Source, split_sources
 
 COMMON = {
@@ -118,7 +119,7 @@ def test_every_class_is_there(easy: Traffic, hard: Traffic) -> None:
 def test_hard_mix_campaigns_hide_in_every_way() -> None:
     traffic = simulate(Config(seed=4, mix="hard", accounts=600, campaigns=17))
     hidden = {name.split("-", 3)[-1] for name in campaigns_of(traffic)}
-    assert hidden == set(EVASIONS)
+    assert hidden == set(HARD_EVASIONS)
 
 
 def test_null_mix_and_no_campaigns_have_no_guilty() -> None:
@@ -307,6 +308,13 @@ def test_people_have_subjects_of_their_own(easy: Traffic) -> None:
         {"evasions": ("invisible",)},
         {"evasions": ()},
         {"mix": "null", "campaigns": 2},
+        {"evasions": ("persona+invisible",)},
+        {"kinds": ("anything",)},
+        {"crowds": ("mob",)},
+        {"people": 1.0},
+        {"members": 2},
+        {"members": 200, "campaigns": 2},
+        {"requests_per_day": 0.0},
         {"days": 0},
     ],
 )
@@ -401,3 +409,24 @@ def test_shared_corpus(corpus: Path) -> None:
     assert set(benign_kinds(traffic)) == COMMON | UNCOMMON
     for exchange in traffic.events:
         check_exchange(exchange)
+
+
+def test_named_crowds_share_the_accounts_in_crowds_of_ten() -> None:
+    traffic = simulate(Config(seed=1, mix="null", accounts=300, crowds=("exam_bank",), people=0.25))
+    assert benign_kinds(traffic) == {"exam_bank": 300, "person": 100}
+    sizes = Counter(entry["crowd"] for entry in traffic.truth.values() if entry["kind"] == "exam_bank")
+    assert len(sizes) == 30
+    assert all(3 <= size <= 17 for size in sizes.values())
+    two = simulate(Config(seed=1, mix="null", accounts=100, crowds=("enterprise", "public"), people=0.0))
+    assert benign_kinds(two) == {"enterprise": 50, "public": 50}
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_kinds_sizes_and_rates_as_asked(kind: str) -> None:
+    traffic = simulate(Config(seed=2, accounts=120, campaigns=2, kinds=(kind,), members=7, requests_per_day=3))
+    campaigns = campaigns_of(traffic)
+    assert [len(members) for members in campaigns.values()] == [7, 7]
+    assert all(f"-{kind}-" in name for name in campaigns)
+    prompts = prompts_by_account(traffic)
+    sent = [len(prompts[account]) for members in campaigns.values() for account in members]
+    assert sum(sent) / len(sent) == pytest.approx(21, rel=0.15)
