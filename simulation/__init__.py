@@ -2,7 +2,7 @@
 
 from coterie.simulation.compose import Traffic, simulate, write_traffic
 from coterie.simulation.config import CROWDS, EVASIONS, KINDS, Config, Mix, Split
-from coterie.simulation.evaluate import CampaignScore, ClassScore, Scores, evaluate
+from coterie.simulation.evaluate import CampaignScore, ClassScore, HidingScore, Scores, evaluate
 
 __all__ = [
     "CROWDS",
@@ -11,6 +11,7 @@ __all__ = [
     "CampaignScore",
     "ClassScore",
     "Config",
+    "HidingScore",
     "Mix",
     "Scores",
     "Split",

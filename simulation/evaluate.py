@@ -2,6 +2,7 @@
 
 import gzip
 import json
+import math
 import zlib
 from collections import Counter, defaultdict
 from collections.abc import Mapping, Sequence
@@ -11,6 +12,8 @@ from typing import Any
 
 from coterie.domain import InvalidError
 from coterie.simulation.crowds import BENIGN
+
+_Z_95 = 1.959964
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +32,66 @@ class CampaignScore:
 
 
 @dataclass(frozen=True, slots=True)
+class HidingScore:
+    """Campaigns that hide in one way: how many, and `found` of their `accounts`."""
+
+    way: str
+    campaigns: int
+    accounts: int
+    found: int
+
+    @property
+    def recall(self) -> float:
+        """Share of their accounts that were found."""
+        return self.found / self.accounts
+
+
+@dataclass(frozen=True, slots=True)
 class ClassScore:
-    """How many of one innocent class were accused."""
+    """How many of one innocent class were accused.
+
+    Attributes:
+        crowds: accounts and accused of each crowd; who belongs to none is a crowd of one.
+    """
 
     kind: str
-    accounts: int
-    accused: int
+    crowds: tuple[tuple[int, int], ...]
+
+    @property
+    def accounts(self) -> int:
+        """How many there are."""
+        return sum(size for size, _ in self.crowds)
+
+    @property
+    def accused(self) -> int:
+        """How many of them are in some finding."""
+        return sum(accused for _, accused in self.crowds)
+
+    @property
+    def crowds_accused(self) -> int:
+        """Crowds of which at least one is accused."""
+        return sum(accused > 0 for _, accused in self.crowds)
 
     @property
     def false_positive_rate(self) -> float:
         """Share of its accounts that were accused."""
         return self.accused / self.accounts
+
+    @property
+    def interval(self) -> tuple[float, float]:
+        """95 % interval of the false-positive rate, by crowd.
+
+        Accounts of one crowd are accused together, so they count as fewer: Wilson's interval on the effective number
+        of accounts, n over the design effect of cluster sampling (Korn & Graubard 1998). Where nobody or everybody is
+        accused the design effect cannot be measured, and each crowd counts as one.
+        """
+        rate, accounts, crowds = self.false_positive_rate, self.accounts, len(self.crowds)
+        effective = float(crowds)
+        if 0 < rate < 1 and crowds > 1:
+            residuals = sum((accused - rate * size) ** 2 for size, accused in self.crowds)
+            variance = residuals * crowds / ((crowds - 1) * accounts**2)
+            effective = min(float(accounts), rate * (1 - rate) / variance) if variance else float(accounts)
+        return _wilson(rate, effective)
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,6 +105,7 @@ class Scores:
         pairs_true, pairs_found, pairs_both: unordered pairs of accounts that share a campaign, a finding, both.
         campaigns: by name.
         classes: the innocent, by class.
+        hiding: the campaigns by way of hiding; one that hides in several ways counts in each.
     """
 
     exchanges: int
@@ -66,6 +119,7 @@ class Scores:
     pairs_both: int
     campaigns: tuple[CampaignScore, ...]
     classes: tuple[ClassScore, ...]
+    hiding: tuple[HidingScore, ...]
 
     @property
     def precision(self) -> float:
@@ -84,7 +138,8 @@ class Scores:
         return 2 * self.pairs_both / pairs if pairs else 1.0
 
     def rows(self) -> list[tuple[str, str, str]]:
-        """What a table shows: measure, value, detail; first the totals, then campaigns, then innocent classes."""
+        """What a table shows: measure, value, detail; first the totals, then campaigns, then ways of hiding, then
+        innocent classes."""
         rows = [
             ("account precision", f"{self.precision:.3f}", f"{self.accused_guilty} of {self.accused} accused"),
             ("account recall", f"{self.recall:.3f}", f"{self.accused_guilty} of {self.guilty} guilty"),
@@ -94,8 +149,13 @@ class Scores:
         for score in self.campaigns:
             detail = f"{score.found} of {score.accounts} accounts"
             rows.append((f"recall: {score.name}", f"{score.recall:.3f}", detail))
+        for hidden in self.hiding:
+            detail = f"{hidden.found} of {hidden.accounts} accounts, {hidden.campaigns} campaigns"
+            rows.append((f"recall: hiding by {hidden.way}", f"{hidden.recall:.3f}", detail))
         for innocent in self.classes:
-            detail = f"{innocent.accused} of {innocent.accounts} accounts"
+            low, high = innocent.interval
+            detail = f"{innocent.accused} of {innocent.accounts} accounts, {innocent.crowds_accused} of "
+            detail += f"{len(innocent.crowds)} crowds; 95 % {low:.3f} to {high:.3f}"
             rows.append((f"false positives: {innocent.kind}", f"{innocent.false_positive_rate:.3f}", detail))
         return rows
 
@@ -130,8 +190,21 @@ class Scores:
                     "accounts": score.accounts,
                     "accused": score.accused,
                     "false_positive_rate": score.false_positive_rate,
+                    "crowds": len(score.crowds),
+                    "crowds_accused": score.crowds_accused,
+                    "interval": list(score.interval),
                 }
                 for score in self.classes
+            ],
+            "hiding": [
+                {
+                    "way": score.way,
+                    "campaigns": score.campaigns,
+                    "accounts": score.accounts,
+                    "found": score.found,
+                    "recall": score.recall,
+                }
+                for score in self.hiding
             ],
         }
 
@@ -175,15 +248,21 @@ def evaluate(findings: Sequence[Mapping[str, Any]], events_path: Path, truth_pat
 
 def _score(truth: dict[str, dict[str, str]], groups: list[set[str]], accused: set[str], exchanges: int) -> Scores:
     campaigns: dict[str, set[str]] = defaultdict(set)
-    classes: dict[str, set[str]] = defaultdict(set)
+    classes: dict[str, dict[str, list[int]]] = defaultdict(lambda: defaultdict(lambda: [0, 0]))
     kinds: dict[str, str] = {}
     for account, entry in truth.items():
         if entry["label"] == BENIGN:
-            classes[entry["kind"]].add(account)
+            crowd = classes[entry["kind"]][entry.get("crowd") or f"account {account}"]
+            crowd[0] += 1
+            crowd[1] += account in accused
         else:
             campaigns[entry["label"]].add(account)
             kinds[entry["label"]] = entry["kind"]
     guilty = set().union(*campaigns.values()) if campaigns else set()
+    scored = tuple(
+        CampaignScore(name, kinds[name], len(members), len(members & accused))
+        for name, members in sorted(campaigns.items())
+    )
     true_pairs = _pairs(list(campaigns.values()))
     found_pairs = _pairs(groups)
     return Scores(
@@ -196,14 +275,33 @@ def _score(truth: dict[str, dict[str, str]], groups: list[set[str]], accused: se
         pairs_true=len(true_pairs),
         pairs_found=len(found_pairs),
         pairs_both=len(true_pairs & found_pairs),
-        campaigns=tuple(
-            CampaignScore(name, kinds[name], len(members), len(members & accused))
-            for name, members in sorted(campaigns.items())
-        ),
+        campaigns=scored,
         classes=tuple(
-            ClassScore(kind, len(members), len(members & accused)) for kind, members in sorted(classes.items())
+            ClassScore(kind, tuple((size, hit) for size, hit in crowds.values()))
+            for kind, crowds in sorted(classes.items())
         ),
+        hiding=_by_way(scored),
     )
+
+
+def _by_way(campaigns: Sequence[CampaignScore]) -> tuple[HidingScore, ...]:
+    by_way: dict[str, list[CampaignScore]] = defaultdict(list)
+    for score in campaigns:
+        # A campaign's kind is what it deals out and, after a slash, how it hides: `benchmark/contiguous+cover50`.
+        for way in (score.kind.partition("/")[2] or "none").split("+"):
+            by_way[way].append(score)
+    return tuple(
+        HidingScore(way, len(found), sum(score.accounts for score in found), sum(score.found for score in found))
+        for way, found in sorted(by_way.items())
+    )
+
+
+def _wilson(rate: float, count: float) -> tuple[float, float]:
+    """Wilson's 95 % interval of a share of `count`."""
+    z2 = _Z_95**2
+    middle = (rate + z2 / (2 * count)) / (1 + z2 / count)
+    half = _Z_95 / (1 + z2 / count) * math.sqrt(rate * (1 - rate) / count + z2 / (4 * count**2))
+    return max(0.0, middle - half), min(1.0, middle + half)
 
 
 def _pairs(groups: Sequence[set[str]]) -> set[tuple[str, str]]:

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from coterie.domain import InvalidError
-from coterie.simulation import Config, evaluate, simulate, write_traffic
+from coterie.simulation import ClassScore, Config, evaluate, simulate, write_traffic
 
 TRUTH = {
     "a1": {"label": "north", "kind": "benchmark"},
@@ -61,8 +61,8 @@ def test_json_and_rows_say_the_same(files: tuple[Path, Path]) -> None:
     assert record["campaigns"][0] == {"name": "north", "kind": "benchmark", "accounts": 3, "found": 2, "recall": 2 / 3}
     rows = {name: (value, detail) for name, value, detail in scores.rows()}
     assert rows["account recall"] == ("0.400", "2 of 5 guilty")
-    assert rows["false positives: person"] == ("0.000", "0 of 2 accounts")
-    assert len(rows) == 4 + len(record["campaigns"]) + len(record["classes"])
+    assert rows["false positives: person"] == ("0.000", "0 of 2 accounts, 0 of 2 crowds; 95 % 0.000 to 0.658")
+    assert len(rows) == 4 + len(record["campaigns"]) + len(record["classes"]) + len(record["hiding"])
 
 
 def test_no_accusation_is_precise_and_finds_nothing(files: tuple[Path, Path]) -> None:
@@ -128,3 +128,45 @@ def test_findings_of_other_traffic_are_refused(files: tuple[Path, Path]) -> None
     files[1].write_text('{"a1": {"label": "benign", "kind": "person"}}')
     with pytest.raises(InvalidError, match="not in"):
         evaluate([], *files)
+
+
+def _crowds(path: Path, accused_of: list[int], size: int = 10) -> ClassScore:
+    """The score of one class of crowds of which so many members are accused."""
+    truth, accused = {}, []
+    for crowd, count in enumerate(accused_of):
+        for number in range(size):
+            account = f"c{crowd}-{number}"
+            truth[account] = {"label": "benign", "kind": "exam_bank", "crowd": f"exam_bank-{crowd}"}
+            accused += [account] if number < count else []
+    (path / "truth.json").write_text(json.dumps(truth))
+    (path / "events.jsonl").write_text("".join(json.dumps({"account_id": account}) + "\n" for account in truth))
+    scores = evaluate([finding(*accused)] if accused else [], path / "events.jsonl", path / "truth.json")
+    return scores.classes[0]
+
+
+def test_a_class_counts_its_crowds(tmp_path: Path) -> None:
+    score = _crowds(tmp_path, [10, 0, 3] + [0] * 27)
+    assert (score.accounts, score.accused, len(score.crowds), score.crowds_accused) == (300, 13, 30, 2)
+
+
+def test_interval_is_wider_when_the_accused_sit_in_one_crowd(tmp_path: Path) -> None:
+    together = _crowds(tmp_path, [10] + [0] * 29)
+    apart = _crowds(tmp_path, [1] * 10 + [0] * 20)
+    assert together.false_positive_rate == apart.false_positive_rate == 10 / 300
+    # All of a crowd or none: each crowd is one observation, 1 of 30 (Wilson: 0.006 to 0.167).
+    assert together.interval == pytest.approx((0.006, 0.167), abs=0.005)
+    assert apart.interval[1] < 0.07
+
+
+def test_nobody_accused_counts_each_crowd_once(tmp_path: Path) -> None:
+    score = _crowds(tmp_path, [0] * 30)
+    assert score.interval == pytest.approx((0.0, 0.1135), abs=0.001)
+
+
+def test_recall_by_way_of_hiding_counts_a_campaign_in_each(files: tuple[Path, Path]) -> None:
+    kinds = {"north": "benchmark/contiguous+cover50", "south": "probing/contiguous"}
+    truth = {account: entry | {"kind": kinds.get(entry["label"], entry["kind"])} for account, entry in TRUTH.items()}
+    files[1].write_text(json.dumps(truth))
+    scores = evaluate([finding("a1", "a2")], *files)
+    found = {score.way: (score.campaigns, score.accounts, score.found) for score in scores.hiding}
+    assert found == {"contiguous": (2, 5, 2), "cover50": (1, 3, 2)}
