@@ -83,8 +83,8 @@ _CHARACTERS_MAX = 1_000
 
 _DETECTOR_CHARACTERS = 200
 _PROBABILITY_MIN = 0.3
-"""Below, the detector is guessing: of the corpus texts whose language is known, 46 % of such answers are wrong, and .9 %
-of the others."""
+"""Below, the detector is guessing: of the corpus texts whose language is known, 46 % of such answers are wrong, and
+.9 % of the others."""
 
 _KANA_SHARE_MIN = 0.05
 """Japanese is written with more kana than this; Chinese with none but a name's."""

