@@ -12,13 +12,14 @@ FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/n
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help setup demo test bench-cluster lint format types layers proto proto-check wheel-check clean
+.PHONY: help setup demo test bench-cluster bench-detection bench-extra lint format types layers proto proto-check wheel-check clean
 
 help:
 	@echo "make demo    set up, run the whole service on simulated traffic, show what it finds"
 	@echo "make test    every test        make lint    format, lint, types, layers, proto, wheel"
 	@echo "make proto   regenerate        make wheel-check   the built wheel in a clean environment"
 	@echo "make bench-cluster   clustering beside its peers, with SIZES=10000,50000 rows (and ENGINES=, SEEDS=, ARGS=)"
+	@echo "make bench-detection who is accused, beside five baselines (SCENARIOS=\"mixes null\", SEEDS=\"1 2\", WORKERS=, ARGS=)"
 
 setup: $(STAMP)
 
@@ -37,13 +38,19 @@ test: setup
 	$(BIN)/python -m pytest
 
 # The peers come with the extra `bench`, which is installed here when one of them is missing.
-SIZES ?= 10000,50000
-SEEDS ?= 0
-bench-cluster: setup
+bench-extra: setup
 	@$(BIN)/python -c 'import importlib.util as u, sys; sys.exit(not all(map(u.find_spec, sys.argv[1:])))' \
 		evoc pynndescent matplotlib || \
 		$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,$(FAISS),bench]"
-	@$(BIN)/python -m bench.cluster.run --sizes $(SIZES) --seeds $(SEEDS) $(if $(ENGINES),--engines $(ENGINES)) $(ARGS)
+
+SIZES ?= 10000,50000
+bench-cluster: bench-extra
+	@$(BIN)/python -m bench.cluster.run --sizes $(SIZES) --seeds $(or $(SEEDS),0) $(if $(ENGINES),--engines $(ENGINES)) $(ARGS)
+
+# Hours on two cores; goes on where it was interrupted. Without a corpus it takes the built-in text.
+bench-detection: bench-extra
+	@$(BIN)/python -m bench.detection.run $(if $(SCENARIOS),--scenarios $(SCENARIOS)) $(if $(SEEDS),--seeds $(SEEDS)) \
+		$(if $(WORKERS),--workers $(WORKERS)) $(ARGS)
 
 lint: setup types layers proto-check wheel-check
 	$(BIN)/ruff format --check .

@@ -81,12 +81,12 @@ def run_jobs(jobs: Sequence[Job], setting: Setting, workers: int) -> Iterator[Ou
     """
     waiting: dict[Path, list[Job]] = {}
     for job in jobs:
-        known = _known(job, setting)
-        if known is None:
+        found = known(job, setting)
+        if found is None:
             # Two scenarios may ask for the same traffic: a point of a curve is also a mix.
             waiting.setdefault(_path(job, setting), []).append(job)
         else:
-            yield known
+            yield found
     for outcome in _run(waiting, setting, workers):
         for twin in waiting[_path(outcome.job, setting)]:
             yield replace(outcome, job=twin)
@@ -137,8 +137,8 @@ def limits_for(setting: Setting) -> Limits:
     return limits
 
 
-def _known(job: Job, setting: Setting) -> Outcome | None:
-    """What needs no running: a kept result, or a scenario that cannot be."""
+def known(job: Job, setting: Setting) -> Outcome | None:
+    """What needs no running: a kept result, or a scenario that cannot be; None for the rest."""
     missing = job.scenario.missing_options()
     if missing:
         return Outcome(job, reason=f"the simulator has no option {', '.join(missing)}")

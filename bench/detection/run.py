@@ -19,7 +19,7 @@ from typing import Any
 
 from bench.cluster.run import machine, versions
 from bench.detection.ablations import ablations, uncovered
-from bench.detection.jobs import ROOT, Job, Outcome, Setting, code_version, limits_for, run_jobs, text_version
+from bench.detection.jobs import ROOT, Job, Outcome, Setting, code_version, known, limits_for, run_jobs, text_version
 from bench.detection.plot import draw_all
 from bench.detection.report import write_report
 from bench.detection.scenarios import Scenario, chosen
@@ -95,7 +95,9 @@ def write_results(scenarios: list[Scenario], outcomes: list[Outcome], setting: S
             content["ablations"] = {name: _changed(name) for name in ablations()}
             content["parameters_without_ablation"] = uncovered()
         _write(path, content)
-    calibration = calibrate(outcomes)
+    # Over all that is kept, for groups may have been run one by one.
+    kept = [known(Job(scenario, seed), setting) for scenario in chosen(None) for seed in _seeds(scenario, None)]
+    calibration = calibrate([*outcomes, *(outcome for outcome in kept if outcome is not None)])
     if calibration["p_values"]["pools"] or calibration["confidence"]["findings"]:
         _write(out / "detection_calibration.json", {**head, "group": "calibration", **calibration})
 
