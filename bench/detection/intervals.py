@@ -1,4 +1,4 @@
-"""Means and shares with intervals: bootstrap over seeds or crowds, Wilson where a bootstrap has nothing to resample."""
+"""Means and shares with intervals: bootstrap over seeds or campaigns, Wilson for shares of independent things."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -32,7 +32,7 @@ def mean_interval(values: Sequence[float]) -> Interval | None:
 def ratio_interval(parts: Sequence[float], wholes: Sequence[float]) -> Interval | None:
     """Sum of parts over sum of wholes, with the percentile bootstrap interval over clusters (Efron 1979).
 
-    A cluster is a seed, a crowd or a campaign: what is resampled as one, because what lies inside of it hangs together.
+    A cluster is a seed, a window or a campaign: what is resampled as one, for what lies inside of it hangs together.
 
     Returns:
         None where the wholes add up to nothing.
@@ -47,25 +47,15 @@ def ratio_interval(parts: Sequence[float], wholes: Sequence[float]) -> Interval 
     return Interval(float(part.sum() / whole.sum()), float(low), float(high), len(part))
 
 
-def crowd_interval(parts: Sequence[int], wholes: Sequence[int]) -> Interval | None:
-    """`ratio_interval` over crowds; where it has no width (no crowd was touched, or all were wholly) the limit on that
-    side is Wilson's on the number of crowds."""
-    estimate = ratio_interval(parts, wholes)
-    if estimate is None or 0 < estimate.value < 1:
-        return estimate
-    low, high = wilson(round(estimate.value) * estimate.n, estimate.n)
-    return Interval(estimate.value, low, high, estimate.n)
-
-
-def wilson(hits: int, n: int) -> tuple[float, float]:
-    """The Wilson score interval of a share (Wilson 1927); 0 to 1 without trials."""
+def share_interval(hits: int, n: int) -> Interval | None:
+    """A share of n independent trials with the Wilson score interval (Wilson 1927); None without trials."""
     if n == 0:
-        return 0.0, 1.0
+        return None
     z = float(norm.ppf((1 + LEVEL) / 2))
     centre = (hits + z * z / 2) / (n + z * z)
-    half = z / (n + z * z) * np.sqrt(hits * (n - hits) / n + z * z / 4)
+    half = z / (n + z * z) * float(np.sqrt(hits * (n - hits) / n + z * z / 4))
     # At the ends the limit is exact, and rounding must not push it past the share itself.
-    return (0.0 if hits == 0 else float(centre - half)), (1.0 if hits == n else float(centre + half))
+    return Interval(hits / n, 0.0 if hits == 0 else centre - half, 1.0 if hits == n else centre + half, n)
 
 
 def _rounded(value: float) -> float:

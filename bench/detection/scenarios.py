@@ -5,17 +5,15 @@ from dataclasses import dataclass, field, fields
 from fnmatch import fnmatchcase
 from typing import Any, Literal
 
-from coterie import simulation
-from coterie.simulation import EVASIONS, Config
+from coterie.simulation import CROWDS, EVASIONS, Config
 
 Measure = Literal["score", "ablation", "leak", "scale"]
 
 SEEDS = 5
 NULL_SEEDS = 20
+JOINED_EVASIONS = ("contiguous+cover50", "persona+paraphrase", "small+prefix")
 WEEKLY_REQUESTS = 30 / 7
 """Requests a day from the list that make 30 in a window of a week."""
-
-CROWDS: tuple[str, ...] = getattr(simulation, "CROWDS", ())
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,7 +59,8 @@ def _classes() -> list[Scenario]:
 
 def _evasions() -> list[Scenario]:
     settings = {"mix": "easy", "accounts": 240, "campaigns": 5}
-    found = [Scenario(f"evasion_{name}", "evasions", {**settings, "evasions": (name,)}) for name in EVASIONS]
+    ways = (*EVASIONS, *JOINED_EVASIONS)
+    found = [Scenario(f"evasion_{name}", "evasions", {**settings, "evasions": (name,)}) for name in ways]
     found.append(Scenario("kind_diverse_sweep", "evasions", {**settings, "kinds": ("diverse_sweep",)}))
     return found
 

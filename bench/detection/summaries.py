@@ -2,14 +2,15 @@
 
 import json
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from itertools import pairwise
 from typing import Any
 
 from bench.cluster.quality import growth_exponent
-from bench.detection.intervals import Interval, crowd_interval, mean_interval, ratio_interval
+from bench.detection.intervals import Interval, mean_interval, ratio_interval, share_interval
 from bench.detection.jobs import Outcome
 from bench.detection.scenarios import Scenario
+from coterie.simulation import ClassScore
 
 Json = dict[str, Any]
 
@@ -24,8 +25,8 @@ DEFINITIONS = {
     "recall": "share of the accounts of campaigns that are accused; mean over seeds",
     "pairwise_f1": "F1 over pairs of accounts in one finding and pairs of one campaign; mean over seeds",
     "recall_by_kind, recall_by_evasion": "mean over campaigns of the share of their accounts that are accused",
-    "false_positives": "share of a class's accounts that are accused; interval by crowd, Wilson's where none is",
-    "interval": "95 %, percentile bootstrap over n seeds, campaigns or crowds; where n is 1 there is none",
+    "false_positives": "share of a class's accounts that are accused; interval by crowd as `coterie evaluate` has it",
+    "interval": "95 %, percentile bootstrap over n seeds, windows or campaigns; where n is 1 there is none",
     "mmd": "windows flagged, by their share of campaign queries; recall_upper_bound is that of an oracle which knows "
     "the guilty of every flagged window, for the test names no accounts",
     "share_of_list": "of all requests of a campaign, those sent before the first hourly run that shows it",
@@ -58,8 +59,8 @@ def _scored(results: list[Json]) -> Json:
     campaigns = [campaign for scores in coterie for campaign in scores["campaigns"]]
     return {
         "methods": methods,
-        "recall_by_kind": _by(campaigns, lambda kind: kind.partition("/")[0]),
-        "recall_by_evasion": _by(campaigns, lambda kind: kind.partition("/")[2] or "none"),
+        "recall_by_kind": _by(campaigns, lambda kind: [kind.partition("/")[0]]),
+        "recall_by_evasion": _by(campaigns, lambda kind: (kind.partition("/")[2] or "none").split("+")),
         "false_positives": {
             name: _false_positives([r["methods"][name] for r in results]) for name in ("coterie", "plain_hdbscan")
         },
@@ -84,26 +85,25 @@ def _method(scores: list[Json]) -> Json:
     }
 
 
-def _by(campaigns: list[Json], part: Any) -> Json:
+def _by(campaigns: list[Json], parts: Callable[[str], list[str]]) -> Json:
     recalls: dict[str, list[float]] = defaultdict(list)
     for campaign in campaigns:
-        recalls[part(campaign["kind"])].append(campaign["recall"])
+        for part in parts(campaign["kind"]):
+            recalls[part].append(campaign["recall"])
     return {name: _json(mean_interval(values)) for name, values in sorted(recalls.items())}
 
 
 def _false_positives(scores: list[Json]) -> Json:
-    crowds: dict[str, list[list[int]]] = defaultdict(list)
+    crowds: dict[str, list[tuple[int, int]]] = defaultdict(list)
     for one in scores:
         for kind, found in one["crowds"].items():
-            crowds[kind] += found
-    return {
-        kind: {**_crowd_rate(found), "accounts": sum(c[0] for c in found)} for kind, found in sorted(crowds.items())
-    }
+            crowds[kind] += [(size, accused) for size, accused in found]
+    return {kind: _crowd_rate(ClassScore(kind, tuple(found))) for kind, found in sorted(crowds.items())}
 
 
-def _crowd_rate(crowds: list[list[int]]) -> Json:
-    rate = crowd_interval([accused for _, accused in crowds], [accounts for accounts, _ in crowds])
-    return rate.to_json() if rate else {}
+def _crowd_rate(found: ClassScore) -> Json:
+    rate = Interval(found.false_positive_rate, *found.interval, len(found.crowds))
+    return {**rate.to_json(), "accounts": found.accounts, "crowds_accused": found.crowds_accused}
 
 
 def _mmd(tests: list[Json]) -> Json:
@@ -157,7 +157,7 @@ def _within_bar(campaign: Json) -> bool:
     return campaign["found_at_hour"] is not None and small
 
 
-def _share_over_seeds(seeds: list[list[Json]], holds: Any) -> Json | None:
+def _share_over_seeds(seeds: list[list[Json]], holds: Callable[[Json], bool]) -> Json | None:
     return _json(ratio_interval([sum(map(holds, found)) for found in seeds], [len(found) for found in seeds]))
 
 
@@ -216,14 +216,14 @@ def _confidence(findings: list[Json]) -> Json:
     bins = []
     for low, high in pairwise(CONFIDENCE_EDGES):
         inside = [f for f in findings if low <= f["confidence"] < high or (high == 1.0 and f["confidence"] == 1.0)]
-        right = [float(_is_right(f)) for f in inside]
+        right = [_is_right(f) for f in inside]
         bins.append(
             {
                 "from": low,
                 "to": high,
                 "findings": len(inside),
                 "confidence": round(sum(f["confidence"] for f in inside) / len(inside), 4) if inside else None,
-                "right": _json(crowd_interval([int(r) for r in right], [1] * len(right))),
+                "right": _json(share_interval(sum(right), len(right))),
                 "accounts_right": _json(
                     ratio_interval([f["of_one_campaign"] for f in inside], [f["accounts"] for f in inside])
                 ),

@@ -2,7 +2,6 @@
 
 import json
 import tempfile
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
@@ -49,15 +48,13 @@ class Trial:
 
 
 def score(groups: Groups, traffic: Traffic) -> dict[str, Any]:
-    """What `coterie evaluate` says about those groups, and how each innocent crowd fared.
+    """What `coterie evaluate` says about those groups.
 
     Returns:
-        `Scores.to_json()` with `crowds`: for each class the crowds as [accounts, accused]; who belongs to none counts
-        as a crowd of one.
+        `Scores.to_json()` with `crowds`: for each class its crowds as [accounts, accused], to be pooled over seeds.
     """
     found = _evaluate(groups, traffic)
-    accused = set().union(*groups) if groups else set()
-    return {**found.to_json(), "crowds": _crowds(traffic, accused)}
+    return {**found.to_json(), "crowds": {one.kind: [list(crowd) for crowd in one.crowds] for one in found.classes}}
 
 
 def _evaluate(groups: Groups, traffic: Traffic) -> Scores:
@@ -70,18 +67,6 @@ def _evaluate(groups: Groups, traffic: Traffic) -> Scores:
         events.write_text("".join(lines), encoding="utf-8")
         truth.write_text(json.dumps(traffic.truth), encoding="utf-8")
         return evaluate(findings, events, truth)
-
-
-def _crowds(traffic: Traffic, accused: set[str]) -> dict[str, list[list[int]]]:
-    present = {event.account_id for event in traffic.events}
-    members: dict[tuple[str, str], list[str]] = defaultdict(list)
-    for account, entry in traffic.truth.items():
-        if entry["label"] == "benign" and account in present:
-            members[entry["kind"], entry.get("crowd") or account].append(account)
-    found: dict[str, list[list[int]]] = defaultdict(list)
-    for (kind, _), accounts in sorted(members.items()):
-        found[kind].append([len(accounts), len(accused.intersection(accounts))])
-    return dict(found)
 
 
 def prefix(events: Sequence[Exchange], until_us: int) -> list[Exchange]:

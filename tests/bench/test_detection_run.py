@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from bench.detection import ablations, baselines, jobs, limits, measures, mmd, run, scenarios, summaries
-from bench.detection.intervals import crowd_interval, mean_interval, ratio_interval, wilson
+from bench.detection.intervals import mean_interval, ratio_interval, share_interval
 from bench.detection.jobs import Job, Outcome
 from bench.detection.scenarios import Scenario
 from bench.detection.trial import Trial, score
@@ -143,7 +143,10 @@ def test_scores_are_right_on_a_case_made_by_hand():
     assert scores["account_recall"] == pytest.approx(4 / 6)
     # True pairs 6 + 1, found 6 + 1, both ab, ac, bc.
     assert scores["pairwise_f1"] == pytest.approx(2 * 3 / 14)
-    assert scores["crowds"] == {"homework": [[2, 1], [1, 0]], "person": [[1, 1], [1, 0]]}
+    assert {kind: sorted(found) for kind, found in scores["crowds"].items()} == {
+        "homework": [[1, 0], [2, 1]],
+        "person": [[1, 0], [1, 1]],
+    }
     result = {
         "exchanges": 11,
         "accounts": 11,
@@ -160,16 +163,17 @@ def test_scores_are_right_on_a_case_made_by_hand():
     assert summary["recall_by_evasion"]["persona"]["value"] == 0.5
     homework = summary["false_positives"]["coterie"]["homework"]
     assert (homework["accounts"], homework["n"], homework["value"]) == (6, 4, pytest.approx(1 / 3, abs=1e-4))
-    assert homework["low"] == 0.0
-    assert homework["high"] == 0.5
+    assert homework["crowds_accused"] == 2
+    assert 0 < homework["low"] < 1 / 3 < homework["high"] < 1
 
 
 def test_intervals_hold_what_is_known_of_them():
-    assert wilson(0, 30)[1] == pytest.approx(0.1135, abs=1e-4)
-    assert wilson(5, 10) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
-    untouched = crowd_interval([0] * 30, [10] * 30)
-    assert untouched is not None
-    assert (untouched.value, untouched.low, untouched.high) == (0.0, 0.0, wilson(0, 30)[1])
+    none, half = share_interval(0, 30), share_interval(5, 10)
+    assert none is not None
+    assert half is not None
+    assert (none.low, none.high) == (0.0, pytest.approx(0.1135, abs=1e-4))
+    assert (half.low, half.high) == (pytest.approx(0.2366, abs=1e-4), pytest.approx(0.7634, abs=1e-4))
+    assert share_interval(0, 0) is None
     assert ratio_interval([], []) is None
     draws = np.random.default_rng(0).normal(0.5, 0.1, (200, 25))
     intervals = [mean_interval(row.tolist()) for row in draws]
