@@ -310,6 +310,12 @@ def _add_trial_verbs(verbs: Any) -> None:
     )
     simulate.add_argument("--background", type=float, metavar="X", help="multiplies the innocent (default: 1)")
     simulate.add_argument("--rate", type=float, metavar="X", help="multiplies a campaign's requests (default: 1)")
+    simulate.add_argument(
+        "--volume", type=float, metavar="X", help="multiplies the requests of the innocent (default: 1)"
+    )
+    simulate.add_argument(
+        "--spread", type=float, metavar="X", help="how far apart the volumes of the innocent are (default: 1)"
+    )
     simulate.add_argument("--days", type=int, metavar="N", help="length of the traffic in days (default: 7)")
     simulate.add_argument("--responses", type=float, metavar="F", help="share that carries a response (default: 0.35)")
     simulate.add_argument(
@@ -341,7 +347,11 @@ def _add_trial_verbs(verbs: Any) -> None:
         metavar="F",
         help="with --crowds: ordinary people on top, as a share of all the innocent (default: 0.5)",
     )
-    simulate.add_argument("--split", metavar="SPLIT", help="all, or tune or test: halves of the text (default: all)")
+    simulate.add_argument(
+        "--split",
+        metavar="SPLIT",
+        help="all; tune or test: halves of the text; tune-sources or test-sources: of the sources too (default: all)",
+    )
     simulate.add_argument("--prompt-chars-max", type=int, metavar="N", help="cut longer prompts here")
     simulate.add_argument("--response-chars-max", type=int, metavar="N", help="cut longer responses here")
     simulate.add_argument("--seed", type=int, metavar="N", help="the same seed gives the same traffic (default: 0)")

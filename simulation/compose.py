@@ -13,9 +13,10 @@ from coterie.simulation.campaigns import campaign, plan_campaigns
 from coterie.simulation.clock import HOUR_US, Span
 from coterie.simulation.config import Config
 from coterie.simulation.corpus import clean, read_corpus
-from coterie.simulation.crowds import innocents, release_us
+from coterie.simulation.crowds import release_us
 from coterie.simulation.library import Library, check_library, split_sources
 from coterie.simulation.people import Actor, Ask, World
+from coterie.simulation.population import innocents
 
 START_US = 1_772_409_600_000_000  # 2026-03-02T00:00:00Z, a Monday
 _SESSION_GAP_US = HOUR_US // 4
@@ -89,7 +90,7 @@ def _write(traffic: Traffic, out: Path) -> None:
 
 def _library(config: Config) -> Library:
     if config.corpus is None:
-        sources = builtin_sources(config.seed, config.accounts)
+        sources = builtin_sources(config.seed, round(config.accounts * max(1.0, config.background)))
     else:
         sources = read_corpus(
             config.corpus,

@@ -3,12 +3,12 @@
 import math
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, get_args
 
 from coterie.domain import InvalidError
 
 Mix = Literal["easy", "hard", "null"]
-Split = Literal["all", "tune", "test"]
+Split = Literal["all", "tune", "test", "tune-sources", "test-sources"]
 
 EVASIONS = (
     "none",
@@ -69,6 +69,16 @@ CROWDS = (
     "launch",
     "rare_language",
     "breaking_news",
+    "enterprise_unmarked",
+    "classroom",
+    "labellers",
+    "hackathon",
+    "marketplace",
+    "code_assistant",
+    "forum_community",
+    "seo_tool",
+    "translation_agency",
+    "ci_tests",
 )
 """Innocent classes besides ordinary people."""
 
@@ -100,8 +110,11 @@ class Config:
             counted; None draws volumes. `rate` multiplies it.
         crowds: innocent classes; `accounts` are then shared equally among them, in crowds of about ten. None lets
             the mix decide.
+        volume: multiplies the innocent accounts' median numbers of requests.
+        spread: multiplies the standard deviation of their logarithm: at 2 most accounts are small and a few huge.
         people: with `crowds`, ordinary people that come on top, as a share of all the innocent.
-        split: `tune` and `test` use halves of the text that never meet.
+        split: `tune` and `test` use halves of the text that never meet; `tune-sources` and `test-sources` also take
+            them from different sources wherever there are two of a kind.
         prompt_chars_max: longer prompts are cut here.
         response_chars_max: longer responses are cut here.
     """
@@ -122,6 +135,8 @@ class Config:
     requests_per_day: float | None = None
     crowds: tuple[str, ...] | None = None
     people: float = 0.5
+    volume: float = 1.0
+    spread: float = 1.0
     split: Split = "all"
     prompt_chars_max: int = 1_600
     response_chars_max: int = 400
@@ -133,7 +148,8 @@ class Config:
             InvalidError: naming the value and its range.
         """
         _check(self.mix in ("easy", "hard", "null"), "mix", "must be easy, hard or null")
-        _check(self.split in ("all", "tune", "test"), "split", "must be all, tune or test")
+        splits = get_args(Split)
+        _check(self.split in splits, "split", f"must be among {', '.join(splits)}")
         _check_range("accounts", self.accounts, _ACCOUNTS_MIN, _ACCOUNTS_MAX)
         _check_range("cover", self.cover, 0.0, 0.98)
         _check_range("background", self.background, 0.1, 100.0)
@@ -145,6 +161,8 @@ class Config:
         if self.campaigns is not None:
             _check_range("campaigns", self.campaigns, 0, _CAMPAIGNS_MAX)
             _check(self.mix != "null" or self.campaigns == 0, "campaigns", "must be 0 in the null mix")
+        _check_range("volume", self.volume, 0.05, 50.0)
+        _check_range("spread", self.spread, 0.0, 3.0)
         _check_range("people", self.people, 0.0, 0.98)
         hidden = self.evasions and tuple(part for evasion in self.evasions for part in evasion.split("+"))
         _check_names("evasions", hidden, EVASIONS)

@@ -4,8 +4,6 @@ A crowd function makes one crowd of `size` accounts; its name is the class that 
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from itertools import pairwise
 from random import Random
 
 from coterie.simulation import phrases
@@ -20,11 +18,10 @@ from coterie.simulation.clock import (
     machine_times,
 )
 from coterie.simulation.library import Item, Source
-from coterie.simulation.people import Actor, Ask, World, draw_interest, draw_volume, person
+from coterie.simulation.people import Actor, Ask, World, draw_interest, person
 
 BENIGN = "benign"
 _WHOLE_LIST_MAX = 450
-_CROWD_SIZE = 10
 
 Crowd = Callable[[World, Random, int], list[Actor]]
 
@@ -40,13 +37,13 @@ def public(world: World, rng: Random, size: int) -> list[Actor]:
     popular_share = rng.choice((0.0, 0.0, 0.1, 0.2))
     actors = []
     for _ in range(size):
-        count = draw_volume(rng, 20)
+        count = world.volume(rng, 20)
         items = [
             favourites[int(len(favourites) * rng.random() ** 3)] if rng.random() < popular_share else world.query(rng)
             for _ in range(count)
         ]
         times = human_times(rng, world.span, count, zone_h=draw_zone(rng))
-        actors.append(Actor(BENIGN, "public", _asks(times, items)))
+        actors.append(Actor(BENIGN, "public", asks_of(times, items)))
     return actors
 
 
@@ -54,9 +51,12 @@ def app_template(world: World, rng: Random, size: int) -> list[Actor]:
     """Users of one app: its template or system prompt round questions on subjects of their own."""
     template = rng.choice(phrases.APP_TEMPLATES) if rng.random() < 0.7 else "{}"
     system = rng.choice(phrases.APP_SYSTEMS) if template == "{}" or rng.random() < 0.4 else ""
+    if template != "{}":
+        template = world.own(template, phrases.draw_template)
+    system = world.own(system, phrases.draw_system)
     actors = []
     for _ in range(size):
-        count = draw_volume(rng, 20)
+        count = world.volume(rng, 20)
         items = draw_interest(world, rng, count)
         times = human_times(rng, world.span, count, zone_h=draw_zone(rng))
         asks = [
@@ -70,13 +70,14 @@ def app_template(world: World, rng: Random, size: int) -> list[Actor]:
 def support_app(world: World, rng: Random, size: int) -> list[Actor]:
     """Businesses that run the same narrow support app; each one's customers have their own few troubles."""
     source = rng.choice(world.support)
-    system = rng.choice(phrases.SUPPORT_SYSTEMS) if rng.random() < 0.6 else ""
+    system = world.own(rng.choice(phrases.SUPPORT_SYSTEMS) if rng.random() < 0.6 else "", phrases.draw_system)
+    names = world.some(list(source.subjects), 14)
     actors = []
     for _ in range(size):
-        count = draw_volume(rng, 30)
-        items = _intents(rng, source, count)
+        count = world.volume(rng, 30)
+        items = _intents(rng, source, names, count)
         times = human_times(rng, world.span, count, zone_h=draw_zone(rng), office=rng.random() < 0.5)
-        actors.append(Actor(BENIGN, "support_app", _asks(times, items, system)))
+        actors.append(Actor(BENIGN, "support_app", asks_of(times, items, system)))
     return actors
 
 
@@ -93,13 +94,13 @@ def homework(world: World, rng: Random, size: int) -> list[Actor]:
             Ask(time_us, _reworded(rng, item.text, 0.25), item.response)
             for time_us, item in zip(times, picked, strict=True)
         ]
-        actors.append(Actor(BENIGN, "homework", asks + person(world, rng, count=draw_volume(rng, 14))))
+        actors.append(Actor(BENIGN, "homework", asks + person(world, rng, count=world.volume(rng, 14))))
     return actors
 
 
 def viral(world: World, rng: Random, size: int) -> list[Actor]:
     """People who paste what went round: library prompts, and now and then a well-known jailbreak."""
-    library = list(phrases.VIRAL_PROMPTS)
+    library = [world.own(text, phrases.draw_viral) for text in phrases.VIRAL_PROMPTS]
     long_probes = [source for source in world.library.group("D") if source.length_median > 800]
     if long_probes and rng.random() < 0.5:
         library += [item.text for item in world.library.deal(rng, rng.choice(long_probes), 4)]
@@ -109,7 +110,7 @@ def viral(world: World, rng: Random, size: int) -> list[Actor]:
         pasted = [rng.choice(library) for _ in range(rng.randint(1, 6))]
         times = burst_times(rng, world.span, len(pasted), at_us=peak_us, width_h=18)
         asks = [Ask(time_us, text) for time_us, text in zip(times, pasted, strict=True)]
-        actors.append(Actor(BENIGN, "viral", asks + person(world, rng, count=draw_volume(rng, 12))))
+        actors.append(Actor(BENIGN, "viral", asks + person(world, rng, count=world.volume(rng, 12))))
     return actors
 
 
@@ -130,7 +131,7 @@ def researcher(world: World, rng: Random, size: int) -> list[Actor]:
             Ask(time_us, template.replace("{}", item.text), item.response)
             for time_us, item in zip(times, items, strict=True)
         ]
-        actors.append(Actor(BENIGN, "researcher", asks + person(world, rng, count=draw_volume(rng, 8))))
+        actors.append(Actor(BENIGN, "researcher", asks + person(world, rng, count=world.volume(rng, 8))))
     return actors
 
 
@@ -140,9 +141,9 @@ def translation_job(world: World, rng: Random, size: int) -> list[Actor]:
     for _ in range(size):
         template = rng.choice(phrases.TRANSLATION_TEMPLATES)
         language = rng.choice(phrases.TRANSLATION_LANGUAGES)
-        items = _own_texts(world, rng, draw_volume(rng, 80, 0.6, most=300))
+        items = own_texts(world, rng, world.volume(rng, 80, 0.6, most=300))
         texts = [template.format(language=language, text=item.text) for item in items]
-        actors.append(Actor(BENIGN, "translation_job", _job(world, rng, texts)))
+        actors.append(Actor(BENIGN, "translation_job", job(world, rng, texts)))
     return actors
 
 
@@ -151,14 +152,16 @@ def moderation_job(world: World, rng: Random, size: int) -> list[Actor]:
     actors = []
     for _ in range(size):
         template = rng.choice(phrases.MODERATION_TEMPLATES)
-        items = _own_texts(world, rng, draw_volume(rng, 80, 0.6, most=300))
+        items = own_texts(world, rng, world.volume(rng, 80, 0.6, most=300))
         texts = [template.replace("{}", item.text) for item in items]
-        actors.append(Actor(BENIGN, "moderation_job", _job(world, rng, texts)))
+        actors.append(Actor(BENIGN, "moderation_job", job(world, rng, texts)))
     return actors
 
 
 def agent_framework(world: World, rng: Random, size: int) -> list[Actor]:
     """Users of one agent framework: one system prompt and step format, goals of their own."""
+    system = world.own(phrases.AGENT_SYSTEM, phrases.draw_system)
+    goal_name = world.own("Goal", phrases.draw_goal_name)
     actors = []
     for _ in range(size):
         asks: list[Ask] = []
@@ -168,8 +171,8 @@ def agent_framework(world: World, rng: Random, size: int) -> list[Actor]:
             time_us = human_times(rng, world.span, 1, zone_h=zone_h)[0]
             for turn in range(rng.randint(2, 6)):
                 step = phrases.AGENT_STEPS[0] if turn == 0 else rng.choice(phrases.AGENT_STEPS[1:])
-                prompt = step.replace("{}", goal.text)
-                asks.append(Ask(time_us, prompt, "", phrases.AGENT_SYSTEM, f"goal{number}", turn))
+                prompt = step.replace("Goal", goal_name).replace("{}", goal.text)
+                asks.append(Ask(time_us, prompt, "", system, f"goal{number}", turn))
                 time_us = min(time_us + int(rng.uniform(3, 40) * 1_000_000), world.span.end_us - 1)
         actors.append(Actor(BENIGN, "agent_framework", asks))
     return actors
@@ -177,26 +180,31 @@ def agent_framework(world: World, rng: Random, size: int) -> list[Actor]:
 
 def enterprise(world: World, rng: Random, size: int) -> list[Actor]:
     """One company's seats: one field of work, shared templates, interchangeable clerks, one organisation."""
-    attributes = {"organisation": f"org-{rng.getrandbits(40):010x}", "payment": f"inv-{rng.getrandbits(40):010x}"}
+    attributes = {"organisation": f"org-{rng.getrandbits(40):010x}", "payment": f"card-{rng.getrandbits(40):010x}"}
+    return [Actor(BENIGN, "enterprise", asks, dict(attributes)) for asks in seats(world, rng, size)]
+
+
+def seats(world: World, rng: Random, size: int) -> list[list[Ask]]:
+    """What the seats of one company ask."""
     source = rng.choice(world.support + world.interests)
     subjects = list(source.subjects)
     pool = source.subjects[rng.choice(subjects)] if subjects else source.items
     if len(pool) < 300:
         pool = source.items
     work = rng.sample(pool, min(len(pool), 40 * size))
-    templates = rng.sample(phrases.ENTERPRISE_TEMPLATES, 2)
+    templates = [world.own(text, phrases.draw_template) for text in rng.sample(phrases.ENTERPRISE_TEMPLATES, 2)]
     zone_h = draw_zone(rng)
-    actors = []
+    found = []
     for _ in range(size):
-        count = draw_volume(rng, 28, 0.5)
+        count = world.volume(rng, 28, 0.5)
         times = human_times(rng, world.span, count, zone_h=zone_h, office=True)
         asks = []
         for time_us in times:
             item = rng.choice(work)
             prompt = rng.choice(templates).replace("{}", item.text) if rng.random() < 0.6 else item.text
             asks.append(Ask(time_us, prompt, item.response))
-        actors.append(Actor(BENIGN, "enterprise", asks, dict(attributes)))
-    return actors
+        found.append(asks)
+    return found
 
 
 def lab(world: World, rng: Random, size: int) -> list[Actor]:
@@ -223,23 +231,23 @@ def exam_bank(world: World, rng: Random, size: int) -> list[Actor]:
     bank = _bank(world, rng, max(60, 12 * size))
     actors = []
     for _ in range(size):
-        picked = rng.sample(bank, min(len(bank), draw_volume(rng, 24, 0.5)))
+        picked = rng.sample(bank, min(len(bank), world.volume(rng, 24, 0.5)))
         times = human_times(rng, world.span, len(picked), zone_h=draw_zone(rng))
         asks = [
             Ask(time_us, _reworded(rng, item.text, 0.1), item.response)
             for time_us, item in zip(times, picked, strict=True)
         ]
-        actors.append(Actor(BENIGN, "exam_bank", asks + person(world, rng, count=draw_volume(rng, 8))))
+        actors.append(Actor(BENIGN, "exam_bank", asks + person(world, rng, count=world.volume(rng, 8))))
     return actors
 
 
 def exam_prep(world: World, rng: Random, size: int) -> list[Actor]:
     """Users of an exam-prep site: its template over its exercises, early chapters more than late ones."""
     bank = _bank(world, rng, max(80, 10 * size))
-    template = rng.choice(phrases.EXAM_PREP_TEMPLATES)
+    template = world.own(rng.choice(phrases.EXAM_PREP_TEMPLATES), phrases.draw_template)
     actors = []
     for _ in range(size):
-        count = draw_volume(rng, 22, 0.6)
+        count = world.volume(rng, 22, 0.6)
         chapter = rng.random()
         items = [bank[int(len(bank) * min(0.999, abs(rng.gauss(chapter * 0.5, 0.25)) % 1))] for _ in range(count)]
         times = human_times(rng, world.span, count, zone_h=draw_zone(rng))
@@ -253,14 +261,14 @@ def exam_prep(world: World, rng: Random, size: int) -> list[Actor]:
 
 def reseller(world: World, rng: Random, size: int) -> list[Actor]:
     """A reseller's keys: each carries the traffic of its own dozen of end users, and all are paid by one card."""
-    attributes = {"payment": f"inv-{rng.getrandbits(40):010x}"}
+    attributes = {"payment": f"card-{rng.getrandbits(40):010x}"}
     if rng.random() < 0.5:
         attributes["organisation"] = f"org-{rng.getrandbits(40):010x}"
     actors = []
     for _ in range(size):
         asks: list[Ask] = []
         for number in range(rng.randint(5, 14)):
-            for ask in person(world, rng, count=draw_volume(rng, 9, most=40)):
+            for ask in person(world, rng, count=world.volume(rng, 9, most=40)):
                 ask.conversation = ask.conversation and f"user{number}-{ask.conversation}"
                 asks.append(ask)
         actors.append(Actor(BENIGN, "reseller", asks, dict(attributes)))
@@ -273,6 +281,7 @@ def shared_passage(world: World, rng: Random, size: int) -> list[Actor]:
     passage = phrases.PASSAGE
     if long_texts and rng.random() < 0.6:
         passage = world.library.deal(rng, rng.choice(long_texts), 1)[0].text
+    passage = world.own(passage, lambda draw: " ".join(world.query(draw).text for _ in range(24)))
     actors = []
     for _ in range(size):
         frame = rng.choice(phrases.PASSAGE_FRAMES)
@@ -282,18 +291,19 @@ def shared_passage(world: World, rng: Random, size: int) -> list[Actor]:
             Ask(time_us, frame.format(passage=passage, question=question))
             for time_us, question in zip(times, questions, strict=True)
         ]
-        actors.append(Actor(BENIGN, "shared_passage", asks + person(world, rng, count=draw_volume(rng, 10))))
+        actors.append(Actor(BENIGN, "shared_passage", asks + person(world, rng, count=world.volume(rng, 10))))
     return actors
 
 
 def launch(world: World, rng: Random, size: int) -> list[Actor]:
     """People who try a new model on the day it is released."""
+    prompts = [world.own(text, phrases.draw_viral) for text in phrases.LAUNCH_PROMPTS]
     actors = []
     for _ in range(size):
-        tried = rng.sample(phrases.LAUNCH_PROMPTS, rng.randint(3, 8))
+        tried = rng.sample(prompts, rng.randint(3, 8))
         times = burst_times(rng, world.span, len(tried), at_us=release_us(world) + 7 * HOUR_US, width_h=4)
         asks = [Ask(time_us, _reworded(rng, text, 0.2)) for time_us, text in zip(times, tried, strict=True)]
-        actors.append(Actor(BENIGN, "launch", asks + person(world, rng, count=draw_volume(rng, 14)), model="new"))
+        actors.append(Actor(BENIGN, "launch", asks + person(world, rng, count=world.volume(rng, 14)), model="new"))
     return actors
 
 
@@ -306,9 +316,9 @@ def rare_language(world: World, rng: Random, size: int) -> list[Actor]:
     pool = languages[rng.choice([name for name in by_speakers[1:] if len(languages[name]) >= 40] or by_speakers)]
     actors = []
     for _ in range(size):
-        count = draw_volume(rng, 18)
+        count = world.volume(rng, 18)
         times = human_times(rng, world.span, count, zone_h=draw_zone(rng))
-        actors.append(Actor(BENIGN, "rare_language", _asks(times, [rng.choice(pool) for _ in range(count)])))
+        actors.append(Actor(BENIGN, "rare_language", asks_of(times, [rng.choice(pool) for _ in range(count)])))
     return actors
 
 
@@ -324,8 +334,8 @@ def breaking_news(world: World, rng: Random, size: int) -> list[Actor]:
     for _ in range(size):
         items = [rng.choice(story) for _ in range(rng.randint(2, 8))]
         times = burst_times(rng, world.span, len(items), at_us=event_us + 3 * HOUR_US, width_h=3)
-        asks = _asks(times, items)
-        actors.append(Actor(BENIGN, "breaking_news", asks + person(world, rng, count=draw_volume(rng, 14))))
+        asks = asks_of(times, items)
+        actors.append(Actor(BENIGN, "breaking_news", asks + person(world, rng, count=world.volume(rng, 14))))
     return actors
 
 
@@ -334,91 +344,13 @@ def release_us(world: World) -> int:
     return world.span.start_us + (world.span.days // 2) * DAY_US + 9 * HOUR_US
 
 
-@dataclass(frozen=True, slots=True)
-class Plan:
-    """How much of the innocents a class takes and how large its crowds are."""
-
-    crowd: Crowd
-    share: float
-    size_min: int
-    size_max: int
-
-
-_COMMON = (
-    Plan(public, 0.07, 8, 40),
-    Plan(app_template, 0.08, 8, 30),
-    Plan(support_app, 0.06, 6, 20),
-    Plan(homework, 0.06, 10, 30),
-    Plan(viral, 0.025, 5, 20),
-    Plan(routine, 0.02, 2, 10),
-    Plan(researcher, 0.006, 1, 2),
-    Plan(translation_job, 0.008, 1, 4),
-    Plan(moderation_job, 0.008, 1, 4),
-)
-_UNCOMMON = (
-    Plan(agent_framework, 0.03, 6, 20),
-    Plan(enterprise, 0.04, 8, 30),
-    Plan(lab, 0.01, 3, 5),
-    Plan(exam_bank, 0.04, 10, 30),
-    Plan(exam_prep, 0.03, 8, 25),
-    Plan(reseller, 0.012, 3, 6),
-    Plan(shared_passage, 0.025, 6, 20),
-    Plan(launch, 0.025, 6, 25),
-    Plan(rare_language, 0.03, 6, 20),
-    Plan(breaking_news, 0.03, 8, 30),
-)
-CLASSES: dict[str, Crowd] = {plan.crowd.__name__: plan.crowd for plan in _COMMON + _UNCOMMON}
-PLANS = {"easy": _COMMON, "hard": _COMMON + _UNCOMMON, "null": _COMMON + _UNCOMMON}
-
-
-def innocents(world: World, rng: Random, count: int) -> list[Actor]:
-    """`count` innocent accounts of the configured mix; what the crowds leave are people."""
-    config = world.config
-    if config.crowds is not None:
-        actors = [
-            actor
-            for number, name in enumerate(config.crowds)
-            for actor in _class_of(world, rng, name, _nth_part(count, number, len(config.crowds)))
-        ]
-        return actors + people(world, rng, round(count * config.people / (1 - config.people)))
-    actors = []
-    for plan in PLANS[config.mix]:
-        left = max(1, round(plan.share * count))
-        while left > 0:
-            size = min(left, rng.randint(plan.size_min, plan.size_max))
-            if left - size < plan.size_min:
-                # A remainder too small to be a crowd of its own joins this one.
-                size = left
-            actors += _one_crowd(world, rng, plan.crowd, size)
-            left -= size
-    return actors[:count] + people(world, rng, max(0, count - len(actors)))
-
-
-def _class_of(world: World, rng: Random, name: str, count: int) -> list[Actor]:
-    """`count` accounts of one class in crowds of about ten."""
-    crowds = max(1, round(count / _CROWD_SIZE))
-    ends = [round(count * (number + 1 + rng.uniform(-0.3, 0.3)) / crowds) for number in range(crowds - 1)] + [count]
-    sizes = [end - start for start, end in pairwise([0, *ends])]
-    return [actor for size in sizes if size for actor in _one_crowd(world, rng, CLASSES[name], size)]
-
-
-def _one_crowd(world: World, rng: Random, crowd: Crowd, size: int) -> list[Actor]:
-    name = world.next_crowd_name(crowd.__name__)
-    return [replace(actor, crowd=name) for actor in crowd(world, rng, size)]
-
-
-def _nth_part(total: int, number: int, parts: int) -> int:
-    """The whole-numbered `number`-th of `parts` equal parts that add up to `total`."""
-    return total * (number + 1) // parts - total * number // parts
-
-
-def _asks(times: list[int], items: list[Item], system: str = "") -> list[Ask]:
+def asks_of(times: list[int], items: list[Item], system: str = "") -> list[Ask]:
+    """One request for each time and item."""
     return [Ask(time_us, item.text, item.response, system) for time_us, item in zip(times, items, strict=True)]
 
 
-def _intents(rng: Random, source: Source, count: int) -> list[Item]:
+def _intents(rng: Random, source: Source, names: list[str], count: int) -> list[Item]:
     """Customers of one business: half a dozen intents make up most of what they ask."""
-    names = list(source.subjects)
     if not names:
         return [rng.choice(source.items) for _ in range(count)]
     favourites = rng.sample(names, min(len(names), rng.randint(3, 8)))
@@ -436,7 +368,7 @@ def _reworded(rng: Random, text: str, share: float) -> str:
 
 
 def _hello(world: World, rng: Random) -> list[Ask]:
-    count = draw_volume(rng, 8, most=40)
+    count = world.volume(rng, 8, most=40)
     times = human_times(rng, world.span, count, zone_h=draw_zone(rng))
     return [Ask(time_us, rng.choice(phrases.HELLO)) for time_us in times]
 
@@ -448,7 +380,7 @@ def _cron(world: World, rng: Random) -> list[Ask]:
 
 def _retries(world: World, rng: Random) -> list[Ask]:
     asks = []
-    for ask in person(world, rng, count=draw_volume(rng, 12)):
+    for ask in person(world, rng, count=world.volume(rng, 12)):
         asks.append(ask)
         while rng.random() < 0.45:
             again_us = min(asks[-1].time_us + rng.randrange(1_000_000, 20_000_000), world.span.end_us - 1)
@@ -459,6 +391,11 @@ def _retries(world: World, rng: Random) -> list[Ask]:
 def _whole_list(world: World, rng: Random) -> list[Item]:
     """A whole list in its own order, of those that one person would run in a week; nobody else is dealt from it."""
     source = world.library.pick(rng, "AD", 1, lambda found: 60 <= len(found.items) <= 2 * _WHOLE_LIST_MAX)
+    if source is not None and not world.library.left(source):
+        # Every short list is taken: a part of a long one, as suites come in parts.
+        source = world.library.pick(rng, "AB", _WHOLE_LIST_MAX)
+        if source is not None:
+            return world.library.deal(rng, source, min(rng.randint(120, _WHOLE_LIST_MAX), len(source.items)))
     if source is None:
         source = world.library.pick(rng, "ABDF", 1) or rng.choice(world.interests)
     world.library.spend(source)
@@ -470,11 +407,13 @@ def _bank(world: World, rng: Random, count: int) -> list[Item]:
     return world.library.deal(rng, source, min(count, len(source.items)))
 
 
-def _own_texts(world: World, rng: Random, count: int) -> list[Item]:
+def own_texts(world: World, rng: Random, count: int) -> list[Item]:
+    """Up to `count` different texts on one account's own subjects."""
     return list(dict.fromkeys(draw_interest(world, rng, count)))
 
 
-def _job(world: World, rng: Random, texts: list[str]) -> list[Ask]:
+def job(world: World, rng: Random, texts: list[str]) -> list[Ask]:
+    """A batch job over the texts: spread over the window, or in a few runs."""
     if rng.random() < 0.5:
         times = machine_times(rng, world.span, len(texts))
     else:

@@ -6,7 +6,7 @@ A corpus folder and the built-in text both become a `Library`; nothing past it k
 import hashlib
 import re
 from collections import Counter, defaultdict
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 from random import Random
@@ -196,23 +196,67 @@ def check_library(library: Library, *, campaigns: int) -> None:
 def split_sources(sources: Sequence[Source], split: str) -> list[Source]:
     """The half of the text that belongs to `split`; the same text is on the same side in every source.
 
-    Conversations and language versions stay together, by the side of their name.
+    Conversations and language versions stay together, by the side of their name. The splits of sources put a whole
+    source on one side where there is another of its kind for the other.
     """
     if split == "all":
         return list(sources)
+    side_wanted = split.startswith("test")
+    side_of_source = _sides(sources) if split.endswith("-sources") else {}
     side_of_text: dict[str, bool] = {}
     kept = []
     for source in sources:
         items = []
         for item in source.items:
-            key = item.conversation or item.parallel or normalise(item.text)
-            side = side_of_text.setdefault(normalise(item.text), _is_test(key))
-            # A text that another conversation took to the other side is dropped from this one.
-            if side == (split == "test") and side == _is_test(key):
+            text = normalise(item.text)
+            key = item.conversation or item.parallel or text
+            own_side = side_of_source.get(source.name, _is_test(key))
+            side = side_of_text.setdefault(text, own_side)
+            # A text that another conversation or source took to the other side is dropped from this one.
+            if side == side_wanted and side == own_side:
                 items.append(item)
         if items:
             kept.append(Source(source.name, source.group, items))
     return kept
+
+
+def _sides(sources: Sequence[Source]) -> dict[str, bool]:
+    """Whether each source is on the test side; a source without a second of its kind is left out and cut in two.
+
+    Sources that begin with the same word are parts or versions of one (`gsm8k_test`, `gsm8k_train`) and stay together.
+    """
+    kinds: dict[tuple[Hashable, ...], dict[str, list[Source]]] = defaultdict(lambda: defaultdict(list))
+    for source in sources:
+        parallel = any(item.parallel for item in source.items)
+        texts_a_subject = len(source.items) / max(1, len(source.subjects))
+        kind = (
+            source.group,
+            bool(source.conversations),
+            parallel,
+            len(source.languages) >= 4,
+            bool(source.subjects) and source.group == "C" and (texts_a_subject < 500, source.length_median < 120),
+        )
+        kinds[kind][_stem(source.name)].append(source)
+    sides = {}
+    for stems in kinds.values():
+        if len(stems) < 2:
+            continue
+        texts = {False: 0, True: 0}
+        for stem in sorted(stems, key=_digest):
+            side = texts[True] <= texts[False]
+            for source in stems[stem]:
+                texts[side] += len(source.items)
+                sides[source.name] = side
+    return sides
+
+
+def _stem(name: str) -> str:
+    words = [word for word in name.split("_")[1:] if word] or [name]
+    return words[0][:5] if not name.startswith("builtin") else name
+
+
+def _digest(key: str) -> bytes:
+    return hashlib.blake2b(key.encode("utf-8"), digest_size=8).digest()
 
 
 def _is_test(key: str) -> bool:

@@ -2,6 +2,7 @@
 
 import math
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from random import Random
 
@@ -9,6 +10,10 @@ from coterie.simulation import phrases
 from coterie.simulation.clock import Span, draw_zone, human_times
 from coterie.simulation.config import Config
 from coterie.simulation.library import Item, Library, Source, Topics
+from coterie.simulation.rewording import in_own_words
+
+_REWORDED_SHARE = 0.8
+_FEW = 700
 
 
 @dataclass(slots=True)
@@ -106,6 +111,47 @@ class World:
         Random(f"{config.seed}/chats").shuffle(self._chat_order)
         self._chats_used = 0
         self._crowds: Counter[str] = Counter()
+        self._taken: Counter[str] = Counter()
+        self._asked: Counter[str] = Counter()
+        asks = config.accounts * config.background * config.volume * 20
+        self._asks_each = asks / len(self.interests)
+        # Few people take a small share of any text; many would all read the same small sources out.
+        self._crowded = config.accounts * config.background * config.volume > _FEW
+
+    def volume(self, rng: Random, median: float, sigma: float = 0.8, *, least: int = 3, most: int = 250) -> int:
+        """A lognormal number of requests of an innocent account, by the configured volume and spread."""
+        volume, spread = self.config.volume, self.config.spread
+        return draw_volume(
+            rng, median * volume, sigma * spread, least=least, most=max(least, round(most * volume * spread**2))
+        )
+
+    def interest(self, rng: Random) -> Source:
+        """The source that one person's subjects come from; once people are many, small sources have few of them."""
+        if not self._crowded:
+            return rng.choice(self.interests)
+        return rng.choices(self.interests, [min(len(source.items), self._asks_each) for source in self.interests])[0]
+
+    def said(self, rng: Random, text: str) -> str:
+        """The text as one more person says it: where people are many and it was asked before, mostly reworded."""
+        if not self._crowded:
+            return text
+        before = self._asked[text]
+        self._asked[text] += 1
+        return in_own_words(rng, text) if before and rng.random() < _REWORDED_SHARE else text
+
+    def own(self, text: str, draw: Callable[[Random], str]) -> str:
+        """The text, or one drawn anew where crowds are to be independent and another crowd has it already."""
+        if not text or self.config.crowds is None:
+            return text
+        self._taken[text] += 1
+        return text if self._taken[text] == 1 else draw(Random(f"{self.config.seed}/own/{text}/{self._taken[text]}"))
+
+    def some(self, names: list[str], count: int) -> list[str]:
+        """All names, or `count` of them where crowds are to be independent."""
+        if self.config.crowds is None or len(names) <= count:
+            return names
+        self._taken["some"] += 1
+        return Random(f"{self.config.seed}/some/{self._taken['some']}").sample(names, count)
 
     def next_crowd_name(self, kind: str) -> str:
         """A name for the next crowd of a class."""
@@ -135,7 +181,7 @@ def draw_interest(world: World, rng: Random, count: int) -> list[Item]:
 
     One in six has no narrow subject and asks about a whole field.
     """
-    source = rng.choice(world.interests)
+    source = world.interest(rng)
     topics, field_items = _field(rng, source)
     narrow: list[Item] = []
     if rng.random() > 1 / 6:
@@ -160,7 +206,7 @@ def draw_interest(world: World, rng: Random, count: int) -> list[Item]:
 def person(world: World, rng: Random, *, count: int | None = None, span: Span | None = None) -> list[Ask]:
     """What one ordinary account asks: whole conversations, or questions on subjects of its own."""
     span = span or world.span
-    count = draw_volume(rng, 22) if count is None else count
+    count = world.volume(rng, 22) if count is None else count
     zone_h = draw_zone(rng)
     if world.chats and rng.random() < 0.3:
         return chat(world, rng, count=count, span=span, zone_h=zone_h)
@@ -168,7 +214,8 @@ def person(world: World, rng: Random, *, count: int | None = None, span: Span | 
     items = draw_interest(world, rng, count)
     times = human_times(rng, span, count, zone_h=zone_h, office=rng.random() < 0.3)
     return [
-        Ask(time_us, style.apply(rng, item.text), item.response) for time_us, item in zip(times, items, strict=True)
+        Ask(time_us, style.apply(rng, world.said(rng, item.text)), item.response)
+        for time_us, item in zip(times, items, strict=True)
     ]
 
 

@@ -346,3 +346,202 @@ def draw_prefix(rng: Random) -> str:
     """A tag that one account puts before everything it asks."""
     word, name = rng.choice(_PREFIX_WORDS), rng.choice(_PREFIX_NAMES)
     return rng.choice(_PREFIX_FORMS).format(word=word, name=name, number=rng.randint(10, 9_999))
+
+
+CIRCUMSTANCES = (
+    "",
+    "",
+    "",
+    " at home",
+    " for a beginner",
+    " in simple terms",
+    " these days",
+    " if money is tight",
+    " in my case",
+    " with kids",
+    " on a weekend",
+    " without tools",
+    " in winter",
+    " at work",
+    " the right way",
+    " according to experts",
+    " in short",
+    " for my mother",
+    " next month",
+    " here in the north",
+    " roughly",
+    " and why",
+    " step by step",
+    " when in a hurry",
+    " on a budget",
+    " for school",
+)
+_TEMPLATE_ROLES = (
+    "You write for a regional newspaper.",
+    "Act as the product team's assistant.",
+    "You are a careful analyst.",
+    "Work as an editor would.",
+    "You prepare notes for a radio show.",
+    "Help a small shop with its texts.",
+    "You answer on behalf of a museum.",
+    "You sit on a helpline.",
+    "Be the second pair of eyes.",
+    "You make teaching material.",
+    "Think like a buyer.",
+    "You keep minutes for a club.",
+)
+_TEMPLATE_TASKS = (
+    "Give three headlines for the input.",
+    "Name the intent and the mood of the input.",
+    "Turn the input into a checklist.",
+    "Write a 150-character description of the input.",
+    "Say who would ask this and why.",
+    "List five related searches.",
+    "Rewrite the input for a notice board.",
+    "Answer the input in two short paragraphs.",
+    "Extract every noun into a table.",
+    "Suggest a title, a lead and a picture.",
+    "Score how clear the input is, from 1 to 5.",
+    "Write a reply that declines politely.",
+    "Make a quiz question of the input.",
+    "Draft a short product text on the input.",
+)
+TEMPLATE_RULES = (
+    "Use British spelling.",
+    "No more than 60 words.",
+    "Return JSON.",
+    "Plain text, no lists.",
+    "End with a question.",
+    "Avoid adjectives.",
+    "Keep names as they are.",
+    "Use the formal address.",
+    "Mark what you are unsure of.",
+    "One idea a line.",
+    "Never use the passive.",
+    "Add a source where you can.",
+)
+_TEMPLATE_LABELS = ("Input", "Text", "Item", "Query", "Keyword", "Note", "Source", "Entry", "Content", "Message")
+
+
+def draw_template(rng: Random) -> str:
+    """A prompt template such as some app would have; `{}` stands for the user's text."""
+    parts = [rng.choice(_TEMPLATE_ROLES), rng.choice(_TEMPLATE_TASKS), *rng.sample(TEMPLATE_RULES, rng.randint(1, 3))]
+    label = rng.choice(_TEMPLATE_LABELS)
+    separator = rng.choice(("\n\n", "\n---\n", "\n### ", "\n"))
+    return f"{' '.join(parts)}{separator}{label}: {{}}"
+
+
+def draw_system(rng: Random) -> str:
+    """A system prompt such as some app would have."""
+    name = rng.choice(_PREFIX_NAMES).capitalize()
+    rules = " ".join(rng.sample(TEMPLATE_RULES, rng.randint(1, 3)))
+    return f"You are {name}, an assistant. {rng.choice(_TEMPLATE_ROLES)} {rules}"
+
+
+_VIRAL_ROLES = (
+    "a pirate accountant",
+    "my future self",
+    "a tired wizard",
+    "a film critic",
+    "my old dog",
+    "a Roman senator",
+    "an honest mirror",
+    "a bored satellite",
+    "a village gossip",
+    "a chess computer of 1985",
+    "my grandmother",
+    "a talk-show host",
+)
+_VIRAL_TASKS = (
+    "describe my week in five lines",
+    "rank my excuses",
+    "name the habit I should drop",
+    "write my obituary, kindly",
+    "guess my job from how I write",
+    "plan my perfect Sunday",
+    "give me a nickname and defend it",
+    "review my life as a restaurant",
+    "say what I avoid",
+    "write the trailer of my next year",
+    "sell me my own advice",
+    "count the r in blueberry, then explain yourself",
+)
+_VIRAL_ENDS = (
+    "Be merciless.",
+    "Rhyme.",
+    "Ask me one thing first.",
+    "Use no adjectives.",
+    "Then apologise.",
+    "In the style of a weather report.",
+    "Make it a table.",
+    "End with a plot twist.",
+)
+
+
+def draw_viral(rng: Random) -> str:
+    """A prompt such as goes round."""
+    return f"Speak as {rng.choice(_VIRAL_ROLES)} and {rng.choice(_VIRAL_TASKS)}. {rng.choice(_VIRAL_ENDS)}"
+
+
+def draw_goal_name(rng: Random) -> str:
+    """What an agent framework calls its goal."""
+    return rng.choice(("Objective", "Mission", "Assignment", "Target state", "Task", "Order", "Aim", "User request"))
+
+
+LABELLING_TYPES = (
+    "Brainstorm five ideas on this: {}",
+    "Classify the following into one of three groups that you name first: {}",
+    "Write a short dialogue in which somebody asks: {}",
+    "Summarise what is known about this in three sentences: {}",
+    "Write a closed question with one right answer on: {}",
+    "Give an example that shows this and one that does not: {}",
+    "Rewrite this politely, then bluntly: {}",
+    "Extract what the person wants as a list: {}",
+    "Write a creative text of 80 words on: {}",
+    "Explain this to somebody with no background: {}",
+)
+CODE_FILES = (("python", "py"), ("typescript", "ts"), ("go", "go"), ("java", "java"), ("rust", "rs"), ("c#", "cs"))
+CODE_NAMES = (
+    "invoice",
+    "session",
+    "parser",
+    "ledger",
+    "camera",
+    "router",
+    "ticket",
+    "sensor",
+    "basket",
+    "roster",
+    "cursor",
+    "packet",
+    "tenant",
+    "voucher",
+    "schema",
+    "worker",
+    "planet",
+    "recipe",
+    "lesson",
+    "matrix",
+)
+_CODE_VERBS = ("load", "merge", "check", "render", "split", "close", "rank", "format", "retry", "store")
+_CODE_DEMANDS = (
+    "Complete the function.",
+    "Explain the selection.",
+    "Find the bug.",
+    "Write a test for the selection.",
+    "Refactor the selection.",
+    "Add types and a comment.",
+)
+
+
+def draw_code_request(rng: Random, question: str, names: list[str], language: str, ending: str) -> str:
+    """What an editor plugin sends: file, some code that uses the user's names, a demand, the user's own words."""
+    left, right = rng.sample(names, 2)
+    verb = rng.choice(_CODE_VERBS)
+    lines = [
+        f"{verb}_{left}({right}, limit={rng.randint(2, 500)})",
+        f"{left}_{rng.choice(_CODE_VERBS)} = {right}.{verb}()",
+    ]
+    code = "\n".join(rng.sample(lines, rng.randint(1, 2)))
+    path = f"src/{left}/{verb}_{right}.{ending}"
+    return f"File: {path}\nLanguage: {language}\n```\n{code}\n```\n{rng.choice(_CODE_DEMANDS)}\nUser: {question}"

@@ -31,6 +31,17 @@ def paraphrase(rng: Random, text: str) -> str:
     return rng.choice(phrases.PARAPHRASE_OPENINGS) + text
 
 
+def in_own_words(rng: Random, text: str) -> str:
+    """A question as one more person would ask it: some words changed, a circumstance added."""
+    for old, new in _SWAPS:
+        if rng.random() < 0.4:
+            text = re.sub(rf"\b{old}\b", new, text, flags=re.IGNORECASE)
+    if len(text) < 300:
+        text = text.rstrip("?.! ") or text
+        text += rng.choice(phrases.CIRCUMSTANCES) + rng.choice(("", "?", "?", "."))
+    return text if rng.random() < 0.6 else text[:1].swapcase() + text[1:]
+
+
 def change_numbers(rng: Random, text: str) -> str:
     """The text with other small numbers, and with other first names, each name the same throughout."""
     text = _NUMBER.sub(lambda found: str(max(2, int(found.group()) + rng.choice((-2, -1, 1, 2, 3, 5)))), text)
