@@ -3,15 +3,17 @@
 import hashlib
 import json
 import pickle
+import re
+import time
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import asdict, dataclass, replace
 from functools import cache
+from importlib.metadata import PackageNotFoundError, requires, version
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
-from bench.cluster.run import versions
 from bench.detection.limits import Limits, fix_limits
 from bench.detection.measures import MEASURES
 from bench.detection.scale import measure_scale
@@ -111,6 +113,7 @@ def run_job(job: Job, setting: Setting, vectors: VectorCache | None = None) -> O
     """Measure one draw and keep the result."""
     scenario = job.scenario
     vectors = vectors or VectorCache(setting.cache, setting.model)
+    before_s = time.process_time()
     trial = Trial(setting.config(scenario, job.seed), vectors, scenario.exchanges_max)
     measure = measure_scale if scenario.measure == "scale" else MEASURES[scenario.measure]
     try:
@@ -119,6 +122,7 @@ def run_job(job: Job, setting: Setting, vectors: VectorCache | None = None) -> O
         # The simulator says that the text does not suffice for what is asked.
         return Outcome(job, reason=str(error))
     result |= {"exchanges": len(trial.traffic.events), "accounts": len(trial.traffic.truth)}
+    result["job_cpu_s"] = round(time.process_time() - before_s, 1)
     _keep(_path(job, setting), json.dumps(result, allow_nan=False).encode())
     return Outcome(job, result)
 
@@ -172,6 +176,22 @@ def _key(setting: Setting, what: dict[str, Any]) -> str:
     parts |= {"accounts_max": setting.accounts_max, "versions": versions()}
     content = json.dumps(parts, sort_keys=True, default=str).encode()
     return hashlib.blake2b(content, digest_size=12).hexdigest()
+
+
+@cache
+def versions() -> dict[str, str]:
+    """Versions of the packages that coterie needs at work, as far as they are installed."""
+    found = {}
+    for requirement in requires("coterie") or ():
+        if 'extra == "dev"' in requirement:
+            continue
+        name = re.split(r"[^A-Za-z0-9._-]", requirement, maxsplit=1)[0]
+        try:
+            found[name] = version(name)
+        except PackageNotFoundError:
+            # Of another extra, or the other build of FAISS.
+            continue
+    return dict(sorted(found.items()))
 
 
 @cache

@@ -17,9 +17,20 @@ from collections import defaultdict
 from pathlib import Path
 from typing import Any
 
-from bench.cluster.run import machine, versions
+from bench.cluster.run import machine
 from bench.detection.ablations import ablations, uncovered
-from bench.detection.jobs import ROOT, Job, Outcome, Setting, code_version, known, limits_for, run_jobs, text_version
+from bench.detection.jobs import (
+    ROOT,
+    Job,
+    Outcome,
+    Setting,
+    code_version,
+    known,
+    limits_for,
+    run_jobs,
+    text_version,
+    versions,
+)
 from bench.detection.plot import draw_all
 from bench.detection.report import write_report
 from bench.detection.scenarios import Scenario, chosen
@@ -50,15 +61,22 @@ def main() -> None:
 def _run(jobs: list[Job], setting: Setting, workers: int) -> list[Outcome]:
     """All jobs, with a line of progress for each that took time."""
     outcomes: list[Outcome] = []
-    begun_s, cached = time.monotonic(), 0
+    begun_s = time.monotonic()
+    left, done = sum(map(_weight, jobs)), 0.0
     for outcome in run_jobs(jobs, setting, workers):
         outcomes.append(outcome)
-        if outcome.cached or outcome.result is None:
-            cached += 1
-        left = len(jobs) - len(outcomes)
-        each_s = (time.monotonic() - begun_s) / max(1, len(outcomes) - cached)
-        _tell(outcome, len(outcomes), len(jobs), each_s * left)
+        left -= _weight(outcome.job)
+        if not outcome.cached and outcome.result is not None:
+            done += _weight(outcome.job)
+        _tell(outcome, len(outcomes), len(jobs), (time.monotonic() - begun_s) * left / max(done, 1e-9))
     return outcomes
+
+
+def _weight(job: Job) -> float:
+    """About how long a job takes, in accounts of an ordinary one: what the time left is reckoned by."""
+    settings = job.scenario.settings
+    accounts = settings.get("accounts", 400) * settings.get("background", 1.0)
+    return float(accounts * {"score": 1, "ablation": 4, "leak": 10, "scale": 1}[job.scenario.measure])
 
 
 def _tell(outcome: Outcome, number: int, total: int, left_s: float) -> None:

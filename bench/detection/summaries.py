@@ -33,6 +33,7 @@ DEFINITIONS = {
     "within_bar": "first shown by the later of 5 % of the list and 15 requests an account",
     "p_values": "of the pools nearest to accusing anybody, in traffic without campaigns: `detect` shows no others",
     "confidence": "a finding is right when at least half of its accounts are of one campaign",
+    "job_cpu_s": "CPU seconds of a draw: composing, embedding what was not in the cache, graph, all methods",
     "peak_gb": "most memory held while detection ran, in 10^9 bytes, libraries and window included",
     "exponent": "slope of log CPU seconds over log exchanges, accounts growing alike, by least squares",
 }
@@ -47,6 +48,7 @@ def summarise(scenario: Scenario, outcomes: Sequence[Outcome]) -> Json:
         "at": scenario.at,
         "seeds": [one.job.seed for one in done],
         "n": {"exchanges": [r["exchanges"] for r in results], "accounts": [r["accounts"] for r in results]},
+        "job_cpu_s": [r["job_cpu_s"] for r in results],
         "not_run": sorted({one.reason for one in outcomes if one.result is None}),
     }
     makers = {"score": _scored, "ablation": _ablated, "leak": _leaked, "scale": _scaled}

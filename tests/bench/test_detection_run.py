@@ -155,6 +155,7 @@ def test_scores_are_right_on_a_case_made_by_hand():
         "findings": [],
         "p_values": [],
         "detect_cpu_s": 0.0,
+        "job_cpu_s": 0.0,
     }
     scenario = Scenario("hand", "mixes", {})
     summary = summaries.summarise(scenario, [Outcome(Job(scenario, 1), result), Outcome(Job(scenario, 2), result)])
