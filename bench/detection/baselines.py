@@ -19,9 +19,9 @@ from coterie.detection.families import find_families
 from coterie.domain import Window
 
 FAMILY_ACCOUNTS_MIN = 5
-TWIN_TEXTS_MIN = 5
-TWIN_WITHIN_MIN = 0.01
-"""Least similarity within an account for its unbiased cosine to be defined: below, a quotient of noise."""
+TWIN_TEXTS_MIN = 10
+TWIN_WITHIN_MIN = 0.03
+"""Least similarity within an account for its unbiased cosine to be defined: below, it is a quotient of noise."""
 
 COMMUNITY_PRINCIPALS_MIN = 3
 COMMUNITY_NEIGHBOURS = 15

@@ -23,14 +23,14 @@ class Limits:
     """A customer is accused by what lies above: a pair's cosine, a community's score, a pair's number of co-actions.
 
     Attributes:
-        mmd: by queries in a window.
+        mmd: by queries in a window and their order.
         reference: benign queries of the MMD test.
     """
 
     account_twins: float
     coaction: float
     communities: float
-    mmd: dict[int, float]
+    mmd: dict[tuple[int, str], float]
     reference: mmd.Reference
 
     def to_json(self) -> dict[str, Any]:
@@ -39,7 +39,7 @@ class Limits:
             "account_twins": self.account_twins,
             "coaction": self.coaction,
             "communities": self.communities,
-            "mmd": {str(size): limit for size, limit in self.mmd.items()},
+            "mmd": {f"{size:,} {order}": limit for (size, order), limit in self.mmd.items()},
             "fixed_on": f"null traffic of the tuning half, seeds {', '.join(map(str, SEEDS[1:]))}, at most "
             f"{ACCUSED_SHARE:.0%} of the innocent above",
         }
@@ -52,20 +52,20 @@ def fix_limits(base: Config, cache: VectorCache, accounts: int = 400) -> Limits:
     first = trials[0].window
     reference = mmd.make_reference(first.raw.vectors[first.raw.text], SEEDS[0])
     best: dict[str, list[NDArray[np.float64]]] = {"account_twins": [], "coaction": [], "communities": []}
-    statistics: dict[int, list[NDArray[np.float64]]] = {size: [] for size in mmd.WINDOW_QUERIES}
+    statistics: dict[tuple[int, str], list[NDArray[np.float64]]] = {test: [] for test in mmd.TESTS}
     for trial in trials[1:]:
         window = trial.window
         count = len(baselines.principals(window)[0])
         for name, method in baselines.PAIR_METHODS.items():
             best[name].append(baselines.best_of_principals(method(window), count))
         best["communities"].append(baselines.best_of_members(baselines.link_communities(window), count))
-        queries = window.raw.vectors[window.raw.text]
-        for size in mmd.WINDOW_QUERIES:
-            statistics[size].append(mmd.window_statistics(queries, reference, size))
+        for size, order in mmd.TESTS:
+            text = window.raw.text[mmd.arranged(window.rows.size, order)]
+            statistics[size, order].append(mmd.window_statistics(window.raw.vectors[text], reference, size))
     return Limits(
         # Who is joined to nobody stands at zero.
         **{name: _upper(np.maximum(np.concatenate(values), 0.0)) for name, values in best.items()},
-        mmd={size: _upper(np.concatenate(values)) for size, values in statistics.items()},
+        mmd={test: _upper(np.concatenate(values)) for test, values in statistics.items()},
         reference=reference,
     )
 

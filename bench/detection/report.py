@@ -72,11 +72,11 @@ def _mmd(report: Json) -> list[str]:
             mixes = [
                 f"{_mix(row)}: {_share(row['flagged'])} of {row['windows']}" for row in test["by_mix"] if row["windows"]
             ]
-            rows.append((name, f"{int(size):,}", "; ".join(mixes), _estimate(test["recall_upper_bound"])))
+            rows.append((name, size, "; ".join(mixes), _estimate(test["recall_upper_bound"])))
     title = (
         "The MMD window test (it names no accounts: its recall is an oracle's who knows the guilty of flagged windows):"
     )
-    head = ("traffic", "queries a window", "windows flagged, by share of campaign queries", "recall, upper bound")
+    head = ("traffic", "queries of a window", "windows flagged, by share of campaign queries", "recall, upper bound")
     return [title, "", *_table(head, rows)] if rows else []
 
 

@@ -58,7 +58,7 @@ def _classes() -> list[Scenario]:
 
 
 def _evasions() -> list[Scenario]:
-    settings = {"mix": "easy", "accounts": 240, "campaigns": 5}
+    settings = {"mix": "easy", "accounts": 160, "campaigns": 4}
     ways = (*EVASIONS, *JOINED_EVASIONS)
     found = [Scenario(f"evasion_{name}", "evasions", {**settings, "evasions": (name,)}) for name in ways]
     found.append(Scenario("kind_diverse_sweep", "evasions", {**settings, "kinds": ("diverse_sweep",)}))
@@ -68,7 +68,7 @@ def _evasions() -> list[Scenario]:
 def _curves() -> list[Scenario]:
     found = []
     for members, campaigns in ((3, 6), (5, 6), (10, 5), (30, 3), (100, 1), (300, 1), (1_000, 1)):
-        settings = {"mix": "easy", "accounts": max(240, round(members * campaigns / 0.3)), "campaigns": campaigns}
+        settings = {"mix": "easy", "accounts": max(240, round(members * campaigns / 0.45)), "campaigns": campaigns}
         settings |= {"members": members, "requests_per_day": WEEKLY_REQUESTS}
         found.append(Scenario(f"accounts_{members}", "curves", settings, at=members))
     for share in (0, 30, 50, 65, 80, 90, 95):

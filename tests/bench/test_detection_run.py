@@ -69,8 +69,9 @@ def test_the_command_writes_results_and_goes_on_where_it_was(tmp_path, monkeypat
     assert set(easy["methods"]) == set(measures.METHODS)
     assert easy["methods"]["coterie"]["recall"]["n"] == 1
     assert easy["n"]["accounts"] == [60]
-    assert set(easy["mmd"]) == {"1500", "100"}
-    assert sum(row["windows"] for row in easy["mmd"]["100"]["by_mix"]) == easy["n"]["exchanges"][0] // 100
+    assert len(easy["mmd"]) == 4
+    drawn = easy["mmd"]["100 drawn at random"]["by_mix"]
+    assert sum(row["windows"] for row in drawn) == easy["n"]["exchanges"][0] // 100
     assert report["scenarios"]["futuristic"]["not_run"] == ["the simulator has no option no_such_option"]
     assert "campaigns need at least" in report["scenarios"]["crammed"]["not_run"][0]
     assert report["split"] == "test"
