@@ -21,7 +21,7 @@ from bench.detection.scenarios import Scenario
 from bench.detection.trial import Trial
 from bench.detection.vectors import VectorCache
 from coterie.domain import InvalidError
-from coterie.simulation import Config
+from coterie.simulation import Config, Split
 
 ROOT = Path(__file__).parents[2]
 CODE_FOLDERS = ("domain", "embedder", "index", "detection", "simulation")
@@ -39,7 +39,7 @@ class Setting:
     """
 
     corpus: Path | None
-    split: str
+    split: Split
     model: str
     cache: Path
     accounts_max: int | None = None
@@ -50,7 +50,7 @@ class Setting:
         Raises:
             InvalidError: a value is out of range.
         """
-        base = Config(corpus=self.corpus, split=self.split, responses=0.0, seed=seed)  # type: ignore[arg-type]
+        base = Config(corpus=self.corpus, split=self.split, responses=0.0, seed=seed)
         config = replace(base, **scenario.settings)
         if self.accounts_max is not None and config.accounts > self.accounts_max:
             config = replace(config, accounts=self.accounts_max)
@@ -130,9 +130,9 @@ def run_job(job: Job, setting: Setting, vectors: VectorCache | None = None) -> O
 @cache
 def limits_for(setting: Setting) -> Limits:
     """The baselines' limits, fixed once for a text, a model and the code."""
-    base = Config(corpus=setting.corpus, responses=0.0)
+    base = Config(corpus=setting.corpus, split=setting.split, responses=0.0)
     accounts = min(400, setting.accounts_max or 400)
-    path = setting.cache / "results" / f"limits-{_key(setting, {'limits': accounts})}.pickle"
+    path = setting.cache / "results" / f"limits-{_key(setting, {'limits': accounts, 'split': setting.split})}.pickle"
     if path.exists():
         found: Limits = pickle.loads(path.read_bytes())
         return found

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from bench.detection import baselines, mmd
 from bench.detection.trial import Trial
 from bench.detection.vectors import VectorCache
-from coterie.simulation import Config
+from coterie.simulation import Config, Split
 
 SEEDS = (101, 102, 103)
 """The first gives the reference of the MMD test, the others every limit."""
@@ -47,7 +47,8 @@ class Limits:
 
 def fix_limits(base: Config, cache: VectorCache, accounts: int = 400) -> Limits:
     """Draw null traffic and take the quantiles."""
-    config = replace(base, mix="null", campaigns=None, accounts=accounts, split="tune")
+    split: Split = "tune-sources" if base.split.endswith("-sources") else "tune"
+    config = replace(base, mix="null", campaigns=None, accounts=accounts, split=split)
     trials = [Trial(replace(config, seed=seed), cache) for seed in SEEDS]
     first = trials[0].window
     reference = mmd.make_reference(first.raw.vectors[first.raw.text], SEEDS[0])

@@ -135,7 +135,8 @@ def _dots(figure: "Figure", rows: dict[str, Any], x_label: str, y_label: str) ->
     axes.errorbar(values, range(len(kept)), xerr=[low, high], fmt="o", color=ACCENT, markersize=4, linewidth=1.2)
     axes.set_yticks(range(len(kept)), [name.replace("_", " ") for name, _ in kept])
     _dress(axes, x_label, y_label)
-    axes.set_xlim(-0.02, max(1.02 if max(values) > 0.5 else 0.1, max(e["high"] for _, e in kept) + 0.02))
+    right = 1.0 if max(values) > 0.5 else max(0.1, *(estimate["high"] for _, estimate in kept))
+    axes.set_xlim(-0.02 * right, 1.02 * right)
     return True
 
 
@@ -149,7 +150,7 @@ def _calibration(figure: "Figure", report: Json) -> bool:
         axes.set_ylim(0, 1.02)
     if p_values["pools"]:
         left.plot(p_values["curve"]["p"], p_values["curve"]["share"], color=ACCENT, linewidth=2)
-    _dress(left, "a", "P(p ≤ a), pools of innocent traffic")
+    _dress(left, "significance level a", "P(p ≤ a), pools of innocent traffic")
     left.set_title(f"{p_values['pools']:,} pools", loc="left", fontsize=9)
     bins = [row for row in report["confidence"]["bins"] if row["findings"]]
     if bins:
@@ -183,6 +184,8 @@ def _scale(figure: "Figure", report: Json) -> bool:
         axes.set_xscale("log")
         axes.set_yscale("log")
         axes.set_xticks(at, [f"{n / 1_000:g}k" for n in at])
+        taken = [value(run) for run in runs]
+        axes.set_yticks(taken, [f"{v:.3g}" for v in taken])
         axes.minorticks_off()
     return True
 

@@ -15,7 +15,7 @@ import sys
 import time
 from collections import defaultdict
 from pathlib import Path
-from typing import Any
+from typing import Any, get_args
 
 from bench.cluster.run import machine
 from bench.detection.ablations import ablations, uncovered
@@ -36,6 +36,7 @@ from bench.detection.report import write_report
 from bench.detection.scenarios import Scenario, chosen
 from bench.detection.summaries import DEFINITIONS, calibrate, scale_exponents, summarise
 from coterie.embedder import DEFAULT_MODEL
+from coterie.simulation import Split
 
 RESULTS = ROOT / "bench" / "results"
 
@@ -175,7 +176,9 @@ def _options() -> argparse.Namespace:
     parser.add_argument("--corpus", type=_corpus, default=corpus, help="folder; `builtin` for built-in text")
     parser.add_argument("--scenarios", nargs="+", help="names or groups, * matches anything; all without it")
     parser.add_argument("--seeds", type=int, nargs="+", help="those of every scenario; 1 to 5 (null: 20) without it")
-    parser.add_argument("--split", default="test", choices=("test", "tune", "all"))
+    parser.add_argument(
+        "--split", default="test", choices=get_args(Split), help="half of the text; tuning was on `tune`"
+    )
     parser.add_argument("--workers", type=int, default=1, help="processes")
     parser.add_argument("--model", default=DEFAULT_MODEL)
     parser.add_argument("--cache", type=Path, default=ROOT / "build" / "bench-cache", help="vectors and results")
