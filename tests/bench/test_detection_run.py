@@ -203,10 +203,11 @@ def test_co_actions_count_near_duplicates_within_the_hour_by_customer(vectors):
 
 def test_twins_are_pairs_that_ask_alike_whether_or_not_a_text_is_shared(vectors):
     words = ["ocean", "forest", "river", "desert", "glacier", "valley", "island", "meadow", "canyon", "harbour"]
+    words += ["lagoon", "prairie", "fjord", "plateau", "marsh", "tundra", "reef", "delta", "steppe", "volcano"]
     rows = [
         exchange(n, f"twin{n % 2}", f"Describe the climate of the {word} in detail") for n, word in enumerate(words)
     ]
-    rows += [exchange(20 + n, "cook", f"recipe with {word} flavoured butter, quick") for n, word in enumerate(words)]
+    rows += [exchange(40 + n, "cook", f"recipe with {word} flavoured butter, quick") for n, word in enumerate(words)]
     window = make_window(rows, vectors)
     first, second, cosine = baselines.account_twins(window)
     members = baselines.principals(window)[0]
