@@ -9,15 +9,10 @@ from numpy.typing import NDArray
 from coterie.detection.decision import Verdict, ViewData
 from coterie.detection.evidence import (
     PoolView,
-    attributes_evidence,
     benchmark_evidence,
+    campaign_evidence,
     counter_evidence,
-    equal_shares_evidence,
-    exchangeability_evidence,
     harvest_evidence,
-    links_evidence,
-    partition_evidence,
-    permutation_evidence,
 )
 from coterie.detection.family_record import NamedFamilies
 from coterie.detection.parameters import Parameters
@@ -64,16 +59,8 @@ def campaign_finding(
     pool = make_pool(window, principals, rows)
     benchmarks = _benchmarks(pool, hits)
     named = {benchmark.name for benchmark in benchmarks}
-    evidence = [
-        exchangeability_evidence(verdict, parameters, window.slice.field),
-        permutation_evidence(verdict, view, parameters),
-        links_evidence(verdict, view, window.slice.field),
-        partition_evidence(verdict, window.slice.field),
-        harvest_evidence(pool),
-        equal_shares_evidence(pool, seed=parameters.seed),
-        attributes_evidence(pool),
-        *(item for hit in hits if hit.name in named for item in benchmark_evidence(pool, hit)),
-    ]
+    cores = _cores(window, verdict.view, view)
+    evidence = campaign_evidence(pool, verdict, view, [hit for hit in hits if hit.name in named], cores, parameters)
     work = f"the items of {benchmarks[0].name}" if benchmarks else f"{len(pool.texts):,} prompts"
     title = f"{len(pool.accounts)} accounts share out {work}"
     if window.slice.field is TextField.RESPONSE:
@@ -87,9 +74,18 @@ def campaign_finding(
         _confidence(verdict, parameters),
         families,
         benchmarks,
-        [item for item in evidence if item],
-        counter_evidence(pool, verdict),
+        evidence,
+        counter_evidence(pool, verdict, cores),
     )
+
+
+def _cores(window: Window, name: str, view: ViewData) -> list[str]:
+    """The window's raw texts without boilerplate, by way of what a view's texts stand for; "" where it has none."""
+    cores = [""] * len(window.texts)
+    pairs = np.unique(np.column_stack((window.raw.text, window.views[name].text)), axis=0)
+    for raw, text in pairs[pairs[:, 1] >= 0].tolist():
+        cores[raw] = view.cores[text]
+    return cores
 
 
 def benchmark_run_findings(
@@ -116,7 +112,7 @@ def benchmark_run_findings(
             if accused[principal]:
                 continue
             pool = make_pool(window, principals, matched[principals.of_row[matched] == principal])
-            evidence = [harvest_evidence(pool), *benchmark_evidence(pool, hit)]
+            evidence = [harvest_evidence(pool), *benchmark_evidence(pool, hit, seed=parameters.seed)]
             coverage = asked[principal] / hit.items
             findings.append(
                 _finding(

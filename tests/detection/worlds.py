@@ -102,6 +102,8 @@ def unit(vector: NDArray[np.floating]) -> NDArray[np.float32]:
 def exact_graph(vectors: NDArray[np.float32], k: int) -> NeighbourGraph:
     """All similarities, sorted: the oracle of a neighbour graph."""
     n = len(vectors)
+    if k == 0:
+        return NeighbourGraph(np.zeros((n, 0), np.int32), np.zeros((n, 0), np.float32))
     similarity = vectors @ vectors.T
     np.fill_diagonal(similarity, -np.inf)
     k = max(0, min(k, n - 1))
