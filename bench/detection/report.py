@@ -6,6 +6,8 @@ from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+from bench.detection.bars import bars
+
 Json = dict[str, Any]
 
 METHODS = {
@@ -24,14 +26,26 @@ def write_report(folder: Path, path: Path) -> None:
         "Written by `make bench-detection` from `bench/results/detection_*.json`, which hold settings, every seed,",
         "versions and definitions. Intervals are 95 %: bootstrap over seeds, campaigns or crowds.",
     ]
-    for group, section in _SECTIONS.items():
-        source = folder / f"detection_{group}.json"
-        if source.exists():
-            report = json.loads(source.read_text())
-            body = [*section(report), *_pictures(source, path), *_not_run(report)]
-            lines += ["", *_heading(group, report), "", *body]
+    sources = {group: folder / f"detection_{group}.json" for group in _SECTIONS}
+    reports = {group: json.loads(source.read_text()) for group, source in sources.items() if source.exists()}
+    lines += ["", *_against_bars(reports)]
+    for group, report in reports.items():
+        body = [*_SECTIONS[group](report), *_pictures(sources[group], path), *_not_run(report)]
+        lines += ["", *_heading(group, report), "", *body]
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_text("\n".join(lines) + "\n", encoding="utf-8")
+
+
+def _against_bars(reports: dict[str, Json]) -> list[str]:
+    rows = [
+        (bar.name, f"{bar.value:.3f}", f"{'at most' if bar.at_most else 'at least'} {bar.limit:g}", _yes(bar.met))
+        for bar in bars(reports)
+    ]
+    return ["## Against what is meant to be reached", "", *_table(("bar", "measured", "wanted", "met"), rows)]
+
+
+def _yes(holds: bool) -> str:
+    return "yes" if holds else "**no**"
 
 
 def _heading(group: str, report: Json) -> list[str]:
@@ -184,9 +198,7 @@ def _ablation(report: Json) -> list[str]:
 
 def _calibration(report: Json) -> list[str]:
     p_values, confidence = report["p_values"], report["confidence"]
-    levels = [
-        (f"{row['at']:g}", _estimate(row["share"]), "yes" if row["holds"] else "no") for row in p_values["levels"]
-    ]
+    levels = [(f"{row['at']:g}", _estimate(row["share"]), _yes(row["holds"])) for row in p_values["levels"]]
     bins = [
         (
             f"{row['from']:g} to {row['to']:g}",

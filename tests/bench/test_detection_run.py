@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from bench.detection import ablations, baselines, jobs, limits, measures, mmd, run, scenarios, summaries
+from bench.detection import ablations, bars, baselines, jobs, limits, measures, mmd, run, scenarios, summaries
 from bench.detection.intervals import mean_interval, ratio_interval, share_interval
 from bench.detection.jobs import Job, Outcome
 from bench.detection.scenarios import Scenario
@@ -296,3 +296,32 @@ def test_every_scenario_of_the_table_has_its_own_name_and_a_configuration_that_h
     for scenario in scenarios.SCENARIOS:
         if not scenario.missing_options():
             assert setting.config(scenario, 1).seed == 1
+
+
+def test_bars_are_held_against_what_was_measured():
+    def scores(precision, recall, f1):
+        return {"precision": {"value": precision}, "recall": {"value": recall}, "pairwise_f1": {"value": f1}}
+
+    hard = {
+        "methods": {"coterie": scores(0.98, 0.89, 0.9)},
+        "recall_by_kind": {"probing": {"value": 0.59}, "benchmark": {"value": 1.0}},
+    }
+    rate = {"false_positives": {"coterie": {"lab": {"value": 0.0101}}}}
+    run = {"exchanges": 100_000, "wall_s": 59.0, "peak_gb": 4.5}
+    found = bars.bars(
+        {
+            "mixes": {"scenarios": {"hard": hard, "easy": {"not_run": ["too little text"]}}},
+            "classes": {"scenarios": {"class_lab": rate}},
+            "scale": {"scenarios": {"scale_100000": {"runs": [run]}}, "exponents": {"cpu_s": 1.2}},
+        }
+    )
+    assert {bar.name: bar.met for bar in found} == {
+        "hard: account precision": True,
+        "hard: account recall": False,
+        "hard: recall of the worst kind, probing": False,
+        "hard: pairwise F1": True,
+        "false positives of the worst class, lab": False,
+        "100k exchanges, 10k accounts: wall seconds": True,
+        "100k exchanges, 10k accounts: peak GB": False,
+        "exponent of CPU seconds": True,
+    }
