@@ -7,6 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.detection import baselines, mmd
+from bench.detection.mmd import Reference
 from bench.detection.trial import Trial
 from bench.detection.vectors import VectorCache
 from coterie.simulation import Config, Split
@@ -31,7 +32,7 @@ class Limits:
     coaction: float
     communities: float
     mmd: dict[tuple[int, str], float]
-    reference: mmd.Reference
+    reference: Reference
 
     def to_json(self) -> dict[str, Any]:
         """What can be read; the reference is left out."""

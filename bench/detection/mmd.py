@@ -45,7 +45,7 @@ def make_reference(queries: NDArray[np.float32], seed: int) -> Reference:
     drawn = np.random.default_rng(seed).permutation(len(queries))[:REFERENCE_QUERIES]
     vectors = queries[drawn]
     distances = _squared_distances(vectors, vectors)[np.triu_indices(len(vectors), 1)]
-    gamma = float(1 / max(np.median(distances), 1e-9))
+    gamma = 1 / max(float(np.median(distances)), 1e-9)
     return Reference(vectors, gamma, _mean_of_pairs(_kernel(vectors, vectors, gamma)))
 
 
