@@ -16,6 +16,10 @@ HOUR_US = 3_600_000_000
 LEAK_HOURS_MAX = 96
 """Hours after the first exchange beyond which a campaign counts as not found."""
 
+LEAK_HOURS = (*range(1, 37), *range(42, LEAK_HOURS_MAX + 1, 6))
+"""When detection is run: hourly for a day and a half, past every bar, then every six hours, which tells the leak of
+what is found late as more than it is."""
+
 LEAK_MEMBERS_MIN = 3
 METHODS = ("coterie", "plain_hdbscan", "account_twins", "communities", "coaction")
 
@@ -76,8 +80,8 @@ def measure_leak(trial: Trial, limits: Limits) -> dict[str, Any]:
             members.setdefault(entry["label"], set()).add(account)
     found_hour: dict[str, int] = {}
     last_hour = min(LEAK_HOURS_MAX, -(-(events[-1].time_us - start_us) // HOUR_US))
-    for hour in range(1, last_hour + 1):
-        if len(found_hour) == len(members):
+    for hour in LEAK_HOURS:
+        if hour > last_hour or len(found_hour) == len(members):
             break
         seen = prefix(events, start_us + hour * HOUR_US)
         for group in campaigns_of(detect(make_window(seen, trial.cache))):
