@@ -7,7 +7,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from coterie.detection import LANGUAGES, detect_languages
@@ -77,6 +77,7 @@ def test_the_answer_does_not_depend_on_the_neighbours():
     np.testing.assert_array_equal(together, np.tile(detect_languages(texts), 400))
 
 
+@settings(deadline=None)
 @given(st.lists(st.text(max_size=40), max_size=6))
 def test_any_text_has_a_code(texts):
     codes = detect_languages(texts)
