@@ -112,9 +112,8 @@ class Candidates:
         # Sixteen bits are sorted by their digits, in linear time.
         order = np.argsort(probed.ravel().astype(np.uint16), kind="stable")
         ends = np.cumsum(np.bincount(probed.ravel(), minlength=cells.count))
-        self._read(
-            [(part // probes).astype(np.int32) for part in np.split(order, ends[:-1])], members, part_of(tick, 0.2, 0.8)
-        )
+        asked = [[(part // probes).astype(np.int32)] for part in np.split(order, ends[:-1])]
+        self._read(asked, members, part_of(tick, 0.2, 0.8))
         return probed
 
     def read_promising(
@@ -146,16 +145,19 @@ class Candidates:
                 chance,
             )
             for cell, asked in enumerate(found):
-                promising[cell].append(at[asked])
-        self._read([np.concatenate(parts) for parts in promising], members, part_of(tick, 0.2, 0.8))
+                if len(asked):
+                    promising[cell].append(at[asked])
+        self._read(promising, members, part_of(tick, 0.2, 0.8))
 
-    def _read(self, asked: Sequence[NDArray[np.int32]], members: Sequence[NDArray[np.int32]], tick: Tick) -> None:
-        """Compare the lists at these places, given cell by cell, with each cell's members."""
-        for cell, at in enumerate(asked):
+    def _read(
+        self, asked: Sequence[Sequence[NDArray[np.int32]]], members: Sequence[NDArray[np.int32]], tick: Tick
+    ) -> None:
+        """Compare the lists at these places, in parts and cell by cell, with each cell's members."""
+        for cell, parts in enumerate(asked):
             if cell % _CELLS_A_TICK == 0:
                 tick(cell / len(asked))
-            if len(at):
-                self.compare(at, members[cell])
+            if parts:
+                self.compare(np.concatenate(parts), members[cell])
 
     def join(self, graph: NDArray[np.int32] | None, tick: Tick) -> None:
         """Offer each asking row the neighbours of its neighbours, as the lists stand now."""
