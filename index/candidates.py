@@ -7,14 +7,13 @@ still promise something finds what has no structure to follow.
 
 from collections.abc import Iterator, Sequence
 from statistics import NormalDist
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coterie.index.cells import Cells, nearest_cells
-from coterie.index.codes import COLUMNS_STEP, ROWS_STEP, Products, Room, rounded_block, wide
-from coterie.index.kernels import join_neighbours, reversed_lists, take_best, take_best_rounded
+from coterie.index.codes import Products, padded_scale
+from coterie.index.kernels import join_neighbours, reversed_lists, take_best
 from coterie.index.ticks import Tick, no_tick, part_of
 from coterie.index.workers import share
 
@@ -22,14 +21,13 @@ MARGIN = 4
 """Candidates kept beyond k until they are scored exactly: rounding swaps neighbours that are nearly equally far."""
 
 _HELD_AT_ONCE = 1_024
-_ASKING_AT_ONCE = 1_024
+_ASKING_AT_ONCE = 2_048
 PLANNED_AT_ONCE = 65_536
 _JOINED_AT_ONCE = 8_192
 _PROBES = 5
 FAN = 12
 PATIENCE = 8
 _CELLS_A_TICK = 8
-_ROOM = Room()
 _WORTH, _WORTH_ROWS, _WORTH_GROWTH, _WORTH_MIN = 2.5, 200_000, 0.7, 0.5
 """A cell is read where the chance that a member enters a list of k among n rows is above 2.5 (n / 200,000)^.7 k / n.
 The more rows there are the less is asked for: reading costs more, and finds the far neighbours of background."""
@@ -82,38 +80,28 @@ class Candidates:
 
     def compare(self, at: NDArray[np.int32], held: NDArray[np.int32], tick: Tick = no_tick) -> None:
         """Offer every held row to the lists at these places: len(at) * len(held) products."""
-        parts = -(-len(held) // _HELD_AT_ONCE)
-        for number, offered in enumerate(np.array_split(held, parts) if parts else ()):
-            tick(number / parts)
-            rounded = self._products.rounded
-            right = wide(self._codes, offered, self._scale[offered], COLUMNS_STEP) if rounded else self._codes[offered]
-            share(self._take, len(at), (at, offered, right), ())
-
-    def _take(self, at: NDArray[np.int32], offered: NDArray[np.int32], right: Any, low: int, high: int) -> None:
-        """Offer the rows to the lists at `at[low:high]`; right: their codes, wide ones where products are rounded."""
-        for first in range(low, high, _ASKING_AT_ONCE):
-            some = at[first : min(first + _ASKING_AT_ONCE, high)]
-            asking = self.asking[some]
-            if self._products.rounded:
-                left = wide(self._codes, asking, np.ones(len(asking), np.float32), ROWS_STEP, _ROOM)
-                fixed = (rounded_block(left, right, _ROOM), self._codes, self._scale, offered)
-                take_best_rounded(*fixed, asking, some, self.rows, self.likeness)
-            else:
-                block = self._products.block(self._codes[asking], right)
-                take_best(block, offered, self._scale[offered], asking, some, self.rows, self.likeness)
+        for first in range(0, len(held), _HELD_AT_ONCE):
+            tick(first / len(held))
+            offered = held[first : first + _HELD_AT_ONCE]
+            codes, scale = self._codes[offered], padded_scale(self._scale[offered])
+            for start in range(0, len(at), _ASKING_AT_ONCE):
+                some = at[start : start + _ASKING_AT_ONCE]
+                asking = self.asking[some]
+                block = self._products.block(self._codes[asking], codes)
+                share(take_best, len(some), (block, offered, scale, asking, some), (self.rows, self.likeness))
 
     def read_nearest(self, cells: Cells, members: Sequence[NDArray[np.int32]], tick: Tick) -> NDArray[np.int32]:
         """Read each row's nearest cells; which they were, int32[q, probes]."""
         probes = min(_PROBES, cells.count)
         probed = np.empty((len(self.asking), probes), np.int32)
-        for at, tick_part in portions(len(self.asking), part_of(tick, 0.0, 0.2)):
-            tick_part(0.0)
-            probed[at] = nearest_cells(self._codes[self.asking[at]], cells.mean_codes, cells.mean_scale, probes)
-        # Sixteen bits are sorted by their digits, in linear time.
-        order = np.argsort(probed.ravel().astype(np.uint16), kind="stable")
-        ends = np.cumsum(np.bincount(probed.ravel(), minlength=cells.count))
-        asked = [[(part // probes).astype(np.int32)] for part in np.split(order, ends[:-1])]
-        self._read(asked, members, part_of(tick, 0.2, 0.8))
+        for at, tick_part in portions(len(self.asking), tick):
+            near = nearest_cells(self._codes[self.asking[at]], cells.mean_codes, cells.mean_scale, probes)
+            probed[at] = near
+            order = np.argsort(near.ravel(), kind="stable")
+            ends = np.cumsum(np.bincount(near.ravel(), minlength=cells.count))
+            for cell, asked in enumerate(np.split(order // probes, ends[:-1])):
+                _tick_now_and_then(tick_part, cell, cells.count)
+                self.compare(at[asked], members[cell])
         return probed
 
     def read_promising(
@@ -131,11 +119,9 @@ class Candidates:
             probed: int32[q, p], cells that were read already.
         """
         chance = chance_worth_reading(k, sum(len(rows) for rows in members))
-        promising: list[list[NDArray[np.int32]]] = [[] for _ in range(cells.count)]
-        for at, tick_part in portions(len(self.asking), part_of(tick, 0.0, 0.2)):
-            tick_part(0.0)
+        for at, tick_part in portions(len(self.asking), tick):
             asking = self.asking[at]
-            found = promising_rows(
+            promising = promising_rows(
                 self._products,
                 cells,
                 (self._codes[asking], self._scale[asking]),
@@ -144,20 +130,10 @@ class Candidates:
                 probed[at],
                 chance,
             )
-            for cell, asked in enumerate(found):
+            for cell, asked in enumerate(promising):
+                _tick_now_and_then(tick_part, cell, cells.count)
                 if len(asked):
-                    promising[cell].append(at[asked])
-        self._read(promising, members, part_of(tick, 0.2, 0.8))
-
-    def _read(
-        self, asked: Sequence[Sequence[NDArray[np.int32]]], members: Sequence[NDArray[np.int32]], tick: Tick
-    ) -> None:
-        """Compare the lists at these places, in parts and cell by cell, with each cell's members."""
-        for cell, parts in enumerate(asked):
-            if cell % _CELLS_A_TICK == 0:
-                tick(cell / len(asked))
-            if parts:
-                self.compare(np.concatenate(parts), members[cell])
+                    self.compare(at[asked], members[cell])
 
     def join(self, graph: NDArray[np.int32] | None, tick: Tick) -> None:
         """Offer each asking row the neighbours of its neighbours, as the lists stand now."""
@@ -177,6 +153,11 @@ def portions(count: int, tick: Tick, size: int | None = None) -> Iterator[tuple[
         some = np.arange(first, min(first + size, count), dtype=np.int32)
         tick(first / count)
         yield some, part_of(tick, first / count, len(some) / count)
+
+
+def _tick_now_and_then(tick: Tick, cell: int, cells: int) -> None:
+    if cell % _CELLS_A_TICK == 0:
+        tick(cell / cells)
 
 
 def chance_worth_reading(k: int, n: int) -> float:

@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 _Function = TypeVar("_Function", bound=Callable[..., Any])
 
-LANES = 64
-"""Columns looked at together."""
+LANES = 16
+"""Columns looked at together: blocks of products are padded to a multiple of it."""
 
 
 def compiled(function: _Function) -> _Function:
@@ -105,108 +105,40 @@ def holds(rows: NDArray[np.int32], of: int, row: int) -> bool:
 
 
 @compiled
-def widen(
-    codes: NDArray[np.int8], rows: NDArray[np.int32], factor: NDArray[np.float32], wide: NDArray[np.uint16]
-) -> None:
-    """Write these rows' codes, each times its factor, as the bits of bfloat16: wide uint16[>= len(rows), dim].
-
-    Codes themselves are exact in it, whose whole numbers go up to 256.
-    """
-    for at in range(len(rows)):
-        for axis in range(codes.shape[1]):
-            value = np.float32(np.float32(codes[rows[at], axis]) * factor[at])
-            wide[at, axis] = np.uint16((value.view(np.uint32) + np.uint32(0x8000)) >> np.uint32(16))
-    for at in range(len(rows), len(wide)):
-        wide[at, :] = np.uint16(0)
-
-
-@compiled
 def take_best(
     products: NDArray[Any],
     held: NDArray[np.int32],
     scale: NDArray[np.float32],
     asking: NDArray[np.int32],
     at: NDArray[np.int32],
+    low: int,
+    high: int,
     rows: NDArray[np.int32],
     likeness: NDArray[np.float32],
 ) -> None:
     """Offer a block of products to the lists of the rows that asked.
 
     Args:
-        products: int32 or float32[>= q, >= h], of each asking row's code with each held row's.
-        held, scale: int32[h], float32[h], the rows of the columns, and what a product of that column is worth.
+        products: int32 or float32[>= high, >= len(scale)], of each asking row's code with each held row's.
+        held: int32[h], the rows of the columns.
+        scale: float32[h padded to a multiple of LANES], what a product of that column is worth.
         asking: int32[q], the rows of the block's rows, and `at`, where their lists lie.
     """
     last = rows.shape[1] - 1
-    for i in range(len(at)):
+    for i in range(low, high):
         of = at[i]
         worst = likeness[of, last]
-        for start in range(0, len(held), LANES):
-            stop = min(start + LANES, len(held))
-            part, worth = products[i, start:stop], scale[start:stop]
-            better = False
-            for j in range(len(part)):
-                better |= np.float32(part[j]) * worth[j] > worst
-            if better:
-                for j in range(start, stop):
+        for start in range(0, len(scale), LANES):
+            best = np.float32(-np.inf)
+            for lane in range(LANES):
+                value = np.float32(products[i, start + lane]) * scale[start + lane]
+                best = max(best, value)
+            if best > worst:
+                for j in range(start, min(start + LANES, len(held))):
                     value = np.float32(products[i, j]) * scale[j]
                     if value > worst and held[j] != asking[i] and not holds(rows, of, held[j]):
                         insert(rows, likeness, of, held[j], value)
                         worst = likeness[of, last]
-
-
-@compiled
-def take_best_rounded(
-    products: NDArray[np.int16],
-    codes: NDArray[np.int8],
-    scale: NDArray[np.float32],
-    held: NDArray[np.int32],
-    asking: NDArray[np.int32],
-    at: NDArray[np.int32],
-    rows: NDArray[np.int32],
-    likeness: NDArray[np.float32],
-) -> None:
-    """Offer a block of rounded products to the lists of the rows that asked; what may be better is multiplied again.
-
-    Args:
-        products: the bits of bfloat16[>= q, >= h]: of each asking row's code with each held row's, times its scale.
-        codes, scale: of all rows.
-        held, asking, at: as in `take_best`.
-    """
-    last = rows.shape[1] - 1
-    for i in range(len(at)):
-        of = at[i]
-        worst = likeness[of, last]
-        least = rounded_down(worst)
-        for start in range(0, len(held), LANES):
-            stop = min(start + LANES, len(held))
-            part = products[i, start:stop]
-            better = False
-            for j in range(len(part)):
-                better |= part[j] >= least
-            if better:
-                for j in range(start, stop):
-                    if products[i, j] >= least and held[j] != asking[i]:
-                        value = np.float32(product_of(codes, asking[i], held[j])) * scale[held[j]]
-                        if value > worst and not holds(rows, of, held[j]):
-                            insert(rows, likeness, of, held[j], value)
-                            worst = likeness[of, last]
-                            least = rounded_down(worst)
-
-
-@compiled
-def rounded_down(value: np.float32) -> np.int16:
-    """The bits of bfloat16 of a positive value, which are ordered as the values are; below all others for the rest."""
-    return np.int16(np.float32(value).view(np.int32) >> np.int32(16)) if value > 0 else np.int16(-32768)
-
-
-@compiled
-def product_of(codes: NDArray[np.int8], i: int, j: int) -> np.int32:
-    """The product of the codes of two rows."""
-    product = np.int32(0)
-    for axis in range(codes.shape[1]):
-        product += np.int32(codes[i, axis]) * np.int32(codes[j, axis])
-    return product
 
 
 @compiled

@@ -7,8 +7,7 @@ from coterie.domain import CancelledRunError
 from coterie.index import candidates as candidates_module
 from coterie.index import graph as graph_module
 from coterie.index import neighbour_graph
-from coterie.index.candidates import Candidates, chance_worth_reading, portions
-from coterie.index.codes import quantise
+from coterie.index.candidates import chance_worth_reading, portions
 from coterie.index.ticks import no_tick, part_of
 
 
@@ -31,25 +30,6 @@ def test_a_search_by_cells_ticks_every_few_of_them(unit, monkeypatch):
                 vectors, 5, cancelled=lambda asked=asked, at=stop_at: bool(asked.append(1)) or len(asked) == at
             )
         assert len(asked) == stop_at
-
-
-@pytest.mark.parametrize("rounded", [False, True])
-def test_lists_hold_the_nearest_by_their_codes_however_products_are_made(unit, rounded):
-    """Rounded products only say what is worth multiplying exactly; CPUs differ in which of the two they use."""
-    codes, scale = quantise(unit(700, 384, centres=30))
-    every, k = np.arange(700, dtype=np.int32), 12
-    candidates = Candidates(codes, scale, every, k)
-    candidates._products.rounded = rounded
-    candidates.compare(every[:300], every)
-    likeness = (codes.astype(np.float32) @ codes.astype(np.float32).T) * scale
-    np.fill_diagonal(likeness, -np.inf)
-    nearest = np.sort(likeness[:300], axis=1)[:, : -k - 1 : -1]
-    # What rounding on the held side may leave out is as near as the last, within a thousandth.
-    np.testing.assert_allclose(candidates.likeness[:300] * scale[:300, None], nearest * scale[:300, None], atol=1e-3)
-    stated = np.take_along_axis(likeness[:300], candidates.rows[:300].astype(np.int64), 1)
-    np.testing.assert_allclose(candidates.likeness[:300], stated, rtol=1e-6)
-    assert (candidates.rows[300:] == -1).all()
-    assert all(len(set(row)) == k for row in candidates.rows[:300].tolist())
 
 
 def test_portions_cover_every_number_once_and_tell_how_far_they_are():

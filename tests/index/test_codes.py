@@ -2,9 +2,9 @@
 
 import numpy as np
 import pytest
-import torch
 
-from coterie.index.codes import COLUMNS_STEP, ROWS_STEP, Products, quantise, rounded_block, wide
+from coterie.index.codes import Products, padded_scale, quantise
+from coterie.index.kernels import LANES
 
 
 @pytest.mark.parametrize(("asking", "held"), [(1, 1), (17, 300), (300, 17), (130, 129)])
@@ -15,6 +15,7 @@ def test_products_in_single_precision_equal_those_in_eight_bits(unit, asking, he
         products = Products()
         products._int8 = int8
         block = products.block(codes[:asking], codes[asking:])
+        assert block.shape[1] >= held + (-held % LANES)
         np.testing.assert_array_equal(block[:asking, :held], exact)
 
 
@@ -28,15 +29,5 @@ def test_a_cosine_of_codes_is_that_of_the_vectors_within_a_thousandth_or_two(uni
     assert error.std() < 0.001
 
 
-@pytest.mark.parametrize(("asking", "held"), [(1, 1), (17, 300), (130, 129)])
-def test_rounded_products_are_cosines_as_near_as_their_bits_allow(unit, asking, held):
-    codes, scale = quantise(unit(asking + held, 384))
-    left, right = np.arange(asking, dtype=np.int32), np.arange(asking, asking + held, dtype=np.int32)
-    ask = wide(codes, left, np.ones(asking, np.float32), ROWS_STEP)
-    hold = wide(codes, right, scale[right], COLUMNS_STEP)
-    np.testing.assert_array_equal(ask[:asking].float().numpy(), codes[left])
-    block = torch.from_numpy(rounded_block(ask, hold)).view(torch.bfloat16).float().numpy()[:asking, :held]
-    exact = (codes[left].astype(np.int64) @ codes[right].astype(np.int64).T) * scale[right]
-    # Half a step in 256 for the result, and for every factor on the held side; cosines, by the asking row's scale, are
-    # sums of products whose absolute values sum up to 1 at most.
-    np.testing.assert_allclose(block, exact, rtol=2.0**-8, atol=2.0**-9 / scale[left].min())
+def test_a_scale_is_padded_with_what_no_list_takes():
+    assert padded_scale(np.ones(LANES + 1, np.float32)).tolist() == [1.0] * (LANES + 1) + [0.0] * (LANES - 1)

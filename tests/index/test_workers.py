@@ -4,7 +4,6 @@ from concurrent.futures import ThreadPoolExecutor
 
 import numpy as np
 import pytest
-import torch
 
 from coterie.index import graph as graph_module
 from coterie.index import neighbour_graph, workers
@@ -39,16 +38,6 @@ def test_a_part_that_fails_is_heard_of(core_count):
 
     with pytest.raises(ValueError, match="the last part"):
         workers.share(loop, 100, (), ())
-
-
-def test_matrix_products_of_a_part_stay_in_its_thread(monkeypatch):
-    monkeypatch.setattr(workers, "cores", lambda: 2)
-    before, seen = torch.get_num_threads(), []
-    with workers._pool.__wrapped__() as pool:
-        monkeypatch.setattr(workers, "_pool", lambda: pool)
-        workers.share(lambda low, high: seen.append(torch.get_num_threads()), 100, (), ())
-    assert seen == [1, 1]
-    assert torch.get_num_threads() == before, "the caller's are as they were"
 
 
 def test_the_graph_does_not_depend_on_the_cores(unit, monkeypatch):
