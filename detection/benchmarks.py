@@ -1,84 +1,154 @@
-"""Registered benchmarks: which prompts are items of one, and what that says about the accounts that sent them."""
+"""Registered benchmarks: which prompts are items of one, and by which way of hiding it."""
 
-import re
+import math
 from collections.abc import Sequence
+from dataclasses import astuple, dataclass
 from functools import lru_cache
 
 import numpy as np
 from numpy.typing import NDArray
 
-SHINGLE_CHARACTERS = 8
-VERBATIM_CONTAINMENT_MIN = 0.8
+from coterie.detection.languages import detect_languages
+from coterie.detection.traits import Traits, agreement, find_traits, share_held
+
+VERBATIM, ALTERED, REPHRASED, TRANSLATED, PORTED = METHODS = "verbatim", "altered", "rephrased", "translated", "ported"
+"""The item itself, wrapped in whatever else; the item with other numbers; in other words; in another language; a
+program in another programming language. Best first."""
+
+CONTAINMENT_MIN = 0.8
 """Share of an item's character shingles that a text must hold to be the item itself, wrapped in whatever else."""
 
-SIMILARITY_MIN = 0.75
-"""Cosine below which two texts are not the same question in other words."""
+REORDERED_CONTAINMENT_MIN = 0.5
+"""The same where all options are there, in whatever order: their borders are not held."""
 
-WORDS_SHARED_MIN = 0.25
-"""Share of content words a rephrased item keeps; fewer is the same subject, not the same question."""
+ALTERED_LETTERS_MIN = 80
+"""Letters of an item that must stay when its numbers are changed; shorter ones are forms that anybody fills in."""
 
-_NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
-_CONTENT_WORD = re.compile(r"[^\W\d_]{4,}|[぀-ヿ㐀-鿿가-힯]")
+SIMILARITY_MIN = 0.35
+"""Cosine in the multilingual space below which a pair is not compared; a hidden item lies above .5."""
+
+SHORTEST_LETTERS = 24
+"""Letters and digits of an item below which it counts as found only in a text that is nothing else."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Weights:
+    """Logistic regression on what a pair agrees in; the log odds must be `log_odds_min` or more.
+
+    Fitted by `bench/detection/benchmarks.py --fit` on the items whose hash is even, with each item's nearest others
+    and ordinary prompts as negatives.
+    """
+
+    cosine: float
+    numbers_held: float
+    numbers_known: float
+    number_pairs: float
+    words_held: float
+    words_together: float
+    wording: float
+    bias: float
+    log_odds_min: float
+
+
+_REPHRASED = _Weights(13.94, 3.04, 1.50, 4.26, 5.33, 0.0, 5.30, -16.86, -1.0)
+_TRANSLATED = _Weights(21.36, 0.32, 2.77, 4.04, 1.32, 0.0, 0.0, -18.45, -1.0)
+_PORTED = _Weights(7.98, 1.20, 0.84, 0.0, 2.22, 7.35, 17.41, -11.87, -1.0)
+
+
+@dataclass(frozen=True, slots=True)
+class Pair:
+    """A text recognised as an item; `log_odds` says how surely, and is infinite where the wording is the item's."""
+
+    text: int
+    item: int
+    method: str
+    similarity: float
+    log_odds: float
 
 
 def match_items(
     texts: Sequence[str],
     items: Sequence[str],
-    nearest: NDArray[np.int32],
+    text: NDArray[np.int32],
+    item: NDArray[np.int32],
     similarity: NDArray[np.float32],
-) -> list[list[tuple[int, str, float]]]:
-    """The benchmark items that texts are, best first, as (item number, method, cosine).
+) -> list[Pair]:
+    """Which candidate pairs are the same question: by text, then best first.
 
-    `verbatim`: the text holds nearly all of the item. `embedding`: near in meaning, and the pair was compared: same
-    numbers, and enough words in common (a similarity threshold alone confuses questions of one subject: Yang et al.
-    2023, LLM-decontaminator).
+    A similarity threshold alone confuses questions of one subject (Yang et al. 2023, LLM-decontaminator), so each pair
+    is compared: wording, numbers, words that say something, options, and for programs what survives another language.
+    Cost: linear in the pairs.
 
     Args:
-        texts: m texts.
-        items: the benchmark's items.
-        nearest: int32[m, c], candidate items of each text; -1 pads.
-        similarity: float32[m, c], their cosines.
+        texts, items: what the pairs are of.
+        text: int32[p], text of each candidate pair, ascending.
+        item: int32[p], its item.
+        similarity: float32[p], cosine in the multilingual space.
     """
-    traits = lru_cache(maxsize=65_536)(lambda number: _Traits(items[number]))
-    matches: list[list[tuple[int, str, float]]] = []
-    for text, numbers, cosines in zip(texts, nearest.tolist(), similarity.tolist(), strict=True):
-        # An item nearer than this can be neither wrapped nor rephrased beyond recognition.
-        candidates = [(n, c) for n, c in zip(numbers, cosines, strict=True) if n >= 0 and c >= 0.4]
-        own = _Traits(text) if candidates else None
-        found = [
-            (number, method, cosine)
-            for number, cosine in candidates
-            if own is not None and (method := _method(own, traits(number), cosine))
-        ]
-        matches.append(sorted(found, key=lambda match: (match[1] != "verbatim", -match[2], match[0])))
-    return matches
+    text_language = _languages(texts, text)
+    item_language = _languages(items, item)
+    of_item = lru_cache(maxsize=16_384)(lambda number: find_traits(items[number]))
+    of_text = lru_cache(maxsize=1)(lambda row: find_traits(texts[row]))  # pairs come text by text
+    found: list[Pair] = []
+    for row, number, cosine in zip(text.tolist(), item.tolist(), similarity.tolist(), strict=True):
+        same_language = text_language[row] == item_language[number]
+        method, log_odds = judge_pair(of_text(row), of_item(number), cosine, same_language=same_language)
+        if method:
+            found.append(Pair(row, number, method, cosine, log_odds))
+    found.sort(key=lambda pair: (pair.text, METHODS.index(pair.method), -pair.log_odds, -pair.similarity, pair.item))
+    return found
 
 
-class _Traits:
-    """What of a text is compared."""
-
-    def __init__(self, text: str) -> None:
-        folded = text.casefold()
-        letters = re.sub(r"[\W_]+", "", folded)
-        width = min(SHINGLE_CHARACTERS, max(1, len(letters)))
-        self.shingles = {letters[i : i + width] for i in range(len(letters) - width + 1)}
-        self.length = len(letters)
-        self.numbers = frozenset(_NUMBER.findall(folded))
-        self.words = frozenset(_CONTENT_WORD.findall(folded))
+def _languages(texts: Sequence[str], used: NDArray[np.int32]) -> dict[int, int]:
+    numbers = np.unique(used).tolist()
+    return dict(zip(numbers, detect_languages([texts[number] for number in numbers]).tolist(), strict=True))
 
 
-def _method(text: _Traits, item: _Traits, cosine: float) -> str:
-    if item.length >= 3 * SHINGLE_CHARACTERS or text.length == item.length:
-        held = len(item.shingles & text.shingles) / max(1, len(item.shingles))
-        if held >= VERBATIM_CONTAINMENT_MIN:
-            return "verbatim"
-    if cosine < SIMILARITY_MIN or not _same_numbers(text, item):
+def judge_pair(text: Traits, item: Traits, cosine: float, *, same_language: bool) -> tuple[str, float]:
+    """By which method a text is an item, and how surely in log odds; no method where it is another question."""
+    if wording := _wording(text, item):
+        return wording, math.inf
+    other_numbers = bool(text.numbers and item.asked_numbers) and not text.numbers & item.asked_numbers
+    if cosine < SIMILARITY_MIN or (same_language and other_numbers):
+        return "", -math.inf
+    method, weights = (REPHRASED, _REPHRASED) if same_language else (TRANSLATED, _TRANSLATED)
+    if text.is_code and item.is_code:
+        method, weights = PORTED, _PORTED
+    log_odds = _log_odds(text, item, cosine, weights)
+    return (method if log_odds >= weights.log_odds_min else ""), log_odds
+
+
+def _wording(text: Traits, item: Traits) -> str:
+    """Whether the text holds the item as it is, or as it is but for its numbers or the order of its options."""
+    if item.length < SHORTEST_LETTERS and text.length != item.length:
         return ""
-    shared = len(text.words & item.words) / max(1, min(len(text.words), len(item.words)))
-    return "embedding" if shared >= WORDS_SHARED_MIN else ""
+    held = share_held(text.shingles, item.shingles)
+    if held < 1.0 and not item.numbers <= text.numbers:
+        letters = len(item.letter_shingles)
+        same_letters = share_held(text.letter_shingles, item.letter_shingles) >= CONTAINMENT_MIN
+        return ALTERED if same_letters and letters >= ALTERED_LETTERS_MIN else ""
+    reordered = len(item.options) > 1 and item.options <= text.options and held >= REORDERED_CONTAINMENT_MIN
+    return VERBATIM if held >= CONTAINMENT_MIN or reordered else ""
 
 
-def _same_numbers(text: _Traits, item: _Traits) -> bool:
-    if not item.numbers:
-        return len(text.numbers) <= 1
-    return len(text.numbers & item.numbers) >= 0.6 * len(item.numbers | text.numbers)
+def _log_odds(text: Traits, item: Traits, cosine: float, weights: _Weights) -> float:
+    return float(np.dot(pair_features(text, item, cosine), astuple(weights)[:7])) + weights.bias
+
+
+def pair_features(text: Traits, item: Traits, cosine: float) -> tuple[float, ...]:
+    """What a pair agrees in, each 0 to 1 but for the cosine, in the order of the weights.
+
+    The item's numbers that the text has; the text's numbers that the item has, those of its options included; numbers
+    that follow each other in both; the item's words that the text has; words of either that both have; the item's
+    wording that the text has.
+    """
+    pairs = text.number_pairs | item.number_pairs
+    return (
+        cosine,
+        share_held(text.numbers, item.asked_numbers),
+        share_held(item.numbers, text.numbers),
+        len(text.number_pairs & item.number_pairs) / len(pairs) if pairs else 0.5,
+        share_held(text.words, item.words),
+        agreement(text.words, item.words),
+        share_held(text.shingles, item.shingles),
+    )

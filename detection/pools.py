@@ -63,16 +63,22 @@ class BenchmarkHits:
 
 
 def match_benchmarks(window: Window) -> list[BenchmarkHits]:
-    """The best item of every registered benchmark for every distinct text. Cost: linear in texts and candidates."""
-    hits = []
-    for benchmark in window.benchmarks:
-        item = np.full(len(window.texts), -1, np.int32)
-        matches = match_items(window.texts, benchmark.items, benchmark.nearest, benchmark.similarity)
-        for row, found in enumerate(matches):
-            if found:
-                item[row] = found[0][0]
-        hits.append(BenchmarkHits(benchmark.name, len(benchmark.items), item))
-    return hits
+    """The best item of every registered benchmark for every distinct text. Cost: linear in the candidate pairs."""
+    hits = [np.full(len(window.texts), -1, np.int32) for _ in window.benchmarks]
+    if window.benchmarks:
+        views = window.benchmarks
+        bounds = np.cumsum([0, *(len(view.items) for view in views)])
+        text = np.concatenate([view.text for view in views])
+        item = np.concatenate([view.item + first for view, first in zip(views, bounds[:-1].tolist(), strict=True)])
+        similarity = np.concatenate([view.similarity for view in views])
+        # All benchmarks' pairs of a text together, so that what is compared of it is looked for once.
+        order = np.argsort(text, kind="stable")
+        items = [one for view in views for one in view.items]
+        for pair in match_items(window.texts, items, text[order], item[order], similarity[order]):
+            of = int(np.searchsorted(bounds, pair.item, side="right")) - 1
+            if hits[of][pair.text] < 0:  # best first
+                hits[of][pair.text] = pair.item - bounds[of]
+    return [BenchmarkHits(view.name, len(view.items), item) for view, item in zip(window.benchmarks, hits, strict=True)]
 
 
 def pool_rows(

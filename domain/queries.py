@@ -105,7 +105,11 @@ class Benchmark:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkMatch:
-    """A text recognised as an item of a benchmark; `method` is `verbatim` or `embedding`."""
+    """A text recognised as an item of a benchmark.
+
+    `method` is `verbatim`, `altered` (its numbers), `rephrased`, `translated` or `ported`; `similarity` is the cosine
+    in the multilingual space.
+    """
 
     benchmark: str
     item_id: str

@@ -73,17 +73,19 @@ class View:
 
 @dataclass(frozen=True, slots=True)
 class BenchmarkView:
-    """A registered benchmark, and which of its items lie near the window's raw texts.
+    """A registered benchmark, and the p pairs of the window's raw texts and its items that are worth comparing.
 
     Attributes:
         items: the item texts, in the benchmark's order.
-        nearest: int32[m, c], the items nearest to each distinct raw text of the window; -1 pads.
-        similarity: float32[m, c], their cosine, descending.
+        text: int32[p], row of the window's texts, ascending.
+        item: int32[p], item number.
+        similarity: float32[p], cosine of the two in the multilingual space.
     """
 
     name: str
     items: tuple[str, ...]
-    nearest: NDArray[np.int32]
+    text: NDArray[np.int32]
+    item: NDArray[np.int32]
     similarity: NDArray[np.float32]
 
 

@@ -43,16 +43,18 @@ class VectorIndex:
     Args:
         dim: length of the vectors.
         flat_rows_max: rows up to which search is exact.
+        probes: lists of an inverted file that a search looks at; fewer are faster and find less.
 
     Raises:
         InvalidError: dim out of range.
     """
 
-    def __init__(self, dim: int, *, flat_rows_max: int = FLAT_ROWS_MAX) -> None:
+    def __init__(self, dim: int, *, flat_rows_max: int = FLAT_ROWS_MAX, probes: int = _PROBES) -> None:
         if not 1 <= dim <= LIMITS.vector_dim_max:
             raise InvalidError(f"dim is {dim}, use 1 to {LIMITS.vector_dim_max}", field="dim")
         self.dim = dim
         self._flat_rows_max = flat_rows_max
+        self._probes = probes
         self._index: Any = faiss.IndexIDMap2(faiss.IndexFlatIP(dim))
         # FAISS takes an id twice without complaint, and cannot be asked whether it holds one.
         self._ids: set[int] = set()
@@ -76,6 +78,19 @@ class VectorIndex:
         with self._gate.read():
             found = self._ids.intersection(numbers)
         return np.sort(np.fromiter(found, dtype=np.int64, count=len(found)))
+
+    def vectors(self, ids: ArrayLike) -> NDArray[np.float32]:
+        """The vectors of these ids, float32[n, dim], in their order.
+
+        Raises:
+            InvalidError: an id is not held.
+        """
+        numbers = checked_ids(ids)
+        with self._gate.read():
+            if not self._ids.issuperset(numbers.tolist()):
+                raise InvalidError("an id is not in the index", field="ids")
+            rows: NDArray[np.float32] = self._index.reconstruct_batch(numbers)
+        return rows
 
     def add(self, ids: ArrayLike, vectors: ArrayLike) -> None:
         """Add vectors under their ids, replacing those that are there; of an id given twice the last one counts.
@@ -245,7 +260,7 @@ class VectorIndex:
         # The rarer the allowed ids, the more lists it takes to meet as many of them.
         rarity = 1.0 if wanted is None else max(1.0, len(self._ids) / len(wanted))
         lists = int(self._index.nlist)
-        probes = min(lists, math.ceil(_PROBES * rarity))
+        probes = min(lists, math.ceil(self._probes * rarity))
         similarities, found = self._search_probes(rows, reach, probes, selector)
         short = np.flatnonzero(found[:, -1] < 0)
         if len(short) and probes < lists:

@@ -1,71 +1,65 @@
-"""Registered benchmarks as something to search: which items lie near a text."""
+"""Registered benchmarks as something to search: one index over the items of all of them."""
 
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection import match_items
-from coterie.domain import BenchmarkMatch, normalise
+from coterie.detection import METHODS, FingerprintIndex, ProgramIndex, match_items
+from coterie.domain import BenchmarkMatch, BenchmarkView, normalise, text_digest
 from coterie.index import VectorIndex
-from coterie.server.embedding import Embedding
+from coterie.server.multilingual import Multilingual
 from coterie.store import Store
 
-_NEAREST = 3
-_REFERENCES_MAX = 64
+_NEAREST = 5
+"""Distinct item texts looked at by meaning, over all benchmarks; the item of a hidden text is among them."""
+
+_PROBES = 24
+"""Lists of the index a search looks at once there are over 100,000 items."""
 
 
 @dataclass(frozen=True, slots=True)
-class Reference:
-    """A benchmark's items in its own order, and an index of their numbers."""
+class Registered:
+    """A benchmark's items in its own order, and the number of each one's text in the common index."""
 
+    name: str
     item_ids: tuple[str, ...]
     texts: tuple[str, ...]
-    index: VectorIndex
+    numbers: NDArray[np.int64]
 
-    def nearest(self, queries: NDArray[np.float32]) -> tuple[NDArray[np.int32], NDArray[np.float32]]:
-        """The items nearest to each query: int32[q, 3] item numbers and float32[q, 3] cosines; -1 pads."""
-        numbers, similarities = self.index.search(queries, _NEAREST)
-        return numbers.astype(np.int32), similarities
+
+@dataclass(frozen=True, slots=True)
+class Candidates:
+    """Pairs worth comparing: row of the text, ascending, distinct item text, and cosine in the multilingual space."""
+
+    text: NDArray[np.int32]
+    item: NDArray[np.int32]
+    similarity: NDArray[np.float32]
 
 
 class Benchmarks:
-    """The registered benchmarks; the indexes of those last used are kept, as benchmarks never change."""
+    """The registered benchmarks. They never change, so that the index only grows: by what was registered since.
 
-    def __init__(self, store: Store, embedding: Embedding) -> None:
+    An item text that several benchmarks share is indexed once. Memory: 2.3 KiB and the text for each distinct item.
+    """
+
+    def __init__(self, store: Store, multilingual: Multilingual) -> None:
         self._store = store
-        self._embedding = embedding
-        self._lock = threading.Lock()
-        self._references: OrderedDict[str, Reference] = OrderedDict()
+        self._multilingual = multilingual
+        self._growing = threading.Lock()
+        self._registered: dict[str, Registered] = {}
+        self._number: dict[bytes, int] = {}
+        self._texts: list[str] = []
+        self._wordings = FingerprintIndex()
+        self._programs = ProgramIndex()
+        self._programs_turn = threading.Lock()
+        self._meanings: VectorIndex | None = None
 
     def names(self) -> list[str]:
         """Every registered benchmark, by name."""
         return sorted(benchmark.name for benchmark in self._store.benchmarks())
-
-    def reference(self, name: str, cancelled: Callable[[], bool]) -> Reference:
-        """The items of a benchmark and their vectors; items that still wait for one are embedded now.
-
-        Raises:
-            NotFoundError: no such benchmark.
-            CancelledRunError: `cancelled` said so.
-        """
-        with self._lock:
-            if name in self._references:
-                self._references.move_to_end(name)
-                return self._references[name]
-        items, text_ids = self._store.benchmark_items(name)
-        vectors = self._embedding.vectors_ahead(text_ids, cancelled)
-        index = VectorIndex(vectors.shape[1])
-        index.add(np.arange(len(vectors), dtype=np.int64), vectors)
-        reference = Reference(tuple(item.item_id for item in items), tuple(item.text for item in items), index)
-        with self._lock:
-            self._references[name] = reference
-            while len(self._references) > _REFERENCES_MAX:
-                self._references.popitem(last=False)
-        return reference
 
     def match(self, texts: Sequence[str], cancelled: Callable[[], bool]) -> list[list[BenchmarkMatch]]:
         """For each text the items that it is, over all benchmarks, best first; empty where it is none.
@@ -73,19 +67,109 @@ class Benchmarks:
         Raises:
             CancelledRunError: `cancelled` said so.
         """
-        names = self.names()
         matches: list[list[BenchmarkMatch]] = [[] for _ in texts]
-        if not names:
+        registered = self._grown(cancelled)
+        if not registered:
             return matches
-        vectors = self._embedding.encode_now([normalise(text) for text in texts])
-        for name in names:
-            reference = self.reference(name, cancelled)
-            found = match_items(texts, reference.texts, *reference.nearest(vectors))
-            for row, items in enumerate(found):
-                matches[row] += [
-                    BenchmarkMatch(name, reference.item_ids[number], method, similarity)
-                    for number, method, similarity in items
-                ]
+        candidates = self._candidates(texts, self._multilingual.vectors(texts, cancelled))
+        pairs = match_items(texts, self._texts, candidates.text, candidates.item, candidates.similarity)
+        numbers = np.array([pair.item for pair in pairs], np.int64)
+        for benchmark in registered:
+            of, places = _places(benchmark, numbers)
+            for pair, place in zip((pairs[row] for row in of.tolist()), places.tolist(), strict=True):
+                found = BenchmarkMatch(benchmark.name, benchmark.item_ids[place], pair.method, pair.similarity)
+                matches[pair.text].append(found)
         for items_of_text in matches:
-            items_of_text.sort(key=lambda match: (match.method != "verbatim", -match.similarity, match.benchmark))
+            items_of_text.sort(key=lambda match: (METHODS.index(match.method), -match.similarity, match.benchmark))
         return matches
+
+    def views(
+        self, texts: Sequence[str], cancelled: Callable[[], bool], progress: Callable[[float], None]
+    ) -> tuple[BenchmarkView, ...]:
+        """Every benchmark, with the pairs of its items and these texts that are worth comparing.
+
+        Raises:
+            CancelledRunError: `cancelled` said so.
+        """
+        registered = self._grown(cancelled)
+        if not registered or not texts:
+            return tuple(_view(benchmark, _NO_CANDIDATES) for benchmark in registered)
+        vectors = self._multilingual.vectors(texts, cancelled, lambda share: progress(0.7 * share))
+        candidates = self._candidates(texts, vectors)
+        progress(0.9)
+        return tuple(_view(benchmark, candidates) for benchmark in registered)
+
+    def _grown(self, cancelled: Callable[[], bool]) -> list[Registered]:
+        """The registered benchmarks by name, those that are new put into the index first."""
+        names = self.names()
+        with self._growing:
+            for name in names:
+                if name not in self._registered:
+                    self._registered[name] = self._add(name, cancelled)
+        return [self._registered[name] for name in names]
+
+    def _add(self, name: str, cancelled: Callable[[], bool]) -> Registered:
+        items, _ = self._store.benchmark_items(name)
+        texts = [item.text for item in items]
+        digests = [text_digest(normalise(text)) for text in texts]
+        new = {digest: text for digest, text in zip(digests, texts, strict=True) if digest not in self._number}
+        vectors = self._multilingual.vectors(list(new.values()), cancelled)
+        first = len(self._texts)
+        if self._meanings is None:
+            self._meanings = VectorIndex(vectors.shape[1], probes=_PROBES)
+        # In this order a search beside it meets only numbers whose text is there.
+        self._texts.extend(new.values())
+        self._number.update({digest: first + place for place, digest in enumerate(new)})
+        self._meanings.add(np.arange(first, len(self._texts)), vectors)
+        self._wordings.add(list(new.values()))
+        with self._programs_turn:
+            self._programs.add(list(new.values()), first)
+        numbers = np.array([self._number[digest] for digest in digests], np.int64)
+        return Registered(name, tuple(item.item_id for item in items), tuple(texts), numbers)
+
+    def _candidates(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Candidates:
+        """What lies near by meaning, what is held by wording, and for programs what they keep when they are ported.
+
+        Cost: linear in the texts and their length.
+        """
+        assert self._meanings is not None
+        near, cosines = self._meanings.search(vectors, _NEAREST)
+        row, slot = np.nonzero(near >= 0)
+        held_by, held, _ = self._wordings.search(texts)
+        with self._programs_turn:
+            program, task = self._programs.search(texts)
+        width = len(self._texts)
+        by_meaning = row * width + near[row, slot]
+        key = np.unique(np.concatenate((by_meaning, held_by * width + held, program * width + task)))
+        text, item = key // width, key % width
+        similarity = np.empty(len(key), np.float32)
+        similarity[np.searchsorted(key, by_meaning)] = cosines[row, slot]
+        rest = np.flatnonzero(~np.isin(key, by_meaning))
+        similarity[rest] = np.einsum("ij,ij->i", vectors[text[rest]], self._meanings.vectors(item[rest]))
+        return Candidates(text.astype(np.int32), item.astype(np.int32), similarity)
+
+
+_NO_CANDIDATES = Candidates(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))
+
+
+def _view(benchmark: Registered, candidates: Candidates) -> BenchmarkView:
+    of, places = _places(benchmark, candidates.item)
+    order = np.argsort(of, kind="stable")
+    of, places = of[order], places[order]
+    return BenchmarkView(
+        benchmark.name,
+        benchmark.texts,
+        candidates.text[of],
+        places.astype(np.int32),
+        candidates.similarity[of],
+    )
+
+
+def _places(benchmark: Registered, numbers: NDArray[np.integer]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """Where the common index's numbers stand in a benchmark: (row of `numbers`, place), one for each time."""
+    order = np.argsort(benchmark.numbers, kind="stable")
+    held = benchmark.numbers[order]
+    begin, end = np.searchsorted(held, numbers, "left"), np.searchsorted(held, numbers, "right")
+    count = end - begin
+    reach = np.repeat(begin - np.cumsum(count) + count, count) + np.arange(count.sum())
+    return np.repeat(np.arange(len(numbers)), count), order[reach]

@@ -23,8 +23,6 @@ _LOGGER = logging.getLogger(__name__)
 _RETRY_S_MAX = 60.0
 _IDLE_S = 5.0
 _LOOK_S = 0.2
-_AHEAD_TEXTS = 64
-"""Texts embedded ahead of the queue at a time: what a query may have to wait for."""
 
 Progress = Callable[[float], None]
 """Told how far a stage is, 0 to 1."""
@@ -82,7 +80,6 @@ class Embedding:
         """Whether a model was loaded but failed its self-test."""
         self._encoder: Encoder | None = None
         self._failure: CoterieError | None = None
-        self._ahead = threading.Lock()
         self._slice = threading.Lock()
         self._embedded = 0  # texts since the start; changed under the slice lock
 
@@ -164,34 +161,6 @@ class Embedding:
                 # that one of them was erased.
                 if not self._embed_slice(cancelled, lambda: None):
                     return self._store.vectors(text_ids)
-
-    def vectors_ahead(self, text_ids: NDArray[np.int64], cancelled: Cancelled) -> NDArray[np.float32]:
-        """The vectors of stored texts, float32[n, dim]; those that wait are embedded now, ahead of the queue.
-
-        Raises:
-            NotFoundError: a text that is gone.
-            CancelledRunError: `cancelled` said so; what was embedded stays.
-        """
-        try:
-            return self._store.vectors(text_ids)
-        except NotFoundError:
-            for first in range(0, len(text_ids), _AHEAD_TEXTS):
-                self._embed_ahead(text_ids[first : first + _AHEAD_TEXTS], cancelled)
-            self._on_vectors()
-            return self._store.vectors(text_ids)
-
-    def _embed_ahead(self, text_ids: NDArray[np.int64], cancelled: Cancelled) -> None:
-        # One caller at a time: two would embed the same texts.
-        while not self._ahead.acquire(timeout=_LOOK_S):
-            _check_cancelled(cancelled)
-        try:
-            _check_cancelled(cancelled)
-            try:
-                self._store.vectors(text_ids)
-            except NotFoundError:
-                self._store.put_vectors(text_ids, self.encode_now(self._store.texts(text_ids)))
-        finally:
-            self._ahead.release()
 
     def _load(self) -> "Encoder":
         from coterie.embedder import load_encoder, self_test

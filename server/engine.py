@@ -53,6 +53,7 @@ from coterie.server.embedding import Embedding, EmbedLoop, Progress
 from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.logs import emit
+from coterie.server.multilingual import Multilingual
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -431,7 +432,7 @@ class Engine:
             if self._benchmarks is None:
                 from coterie.server.benchmarks import Benchmarks
 
-                self._benchmarks = Benchmarks(self.store, self._embedding)
+                self._benchmarks = Benchmarks(self.store, Multilingual(self.store))
             return self._benchmarks
 
 

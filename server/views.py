@@ -7,7 +7,6 @@ from numpy.typing import NDArray
 
 from coterie.detection import stripped_texts
 from coterie.domain import (
-    BenchmarkView,
     CancelledRunError,
     Finding,
     NeighbourGraph,
@@ -28,7 +27,6 @@ from coterie.server.stages import Stages
 from coterie.store import Store
 
 _VIEW_TEXTS_AT_ONCE = 4_096
-_BENCHMARK_QUERIES_AT_ONCE = 8_192
 
 
 class WindowBuilder:
@@ -77,12 +75,13 @@ class WindowBuilder:
             views["stripped"] = View("stripped", stripped_vectors, graph, stripped_text)
         self._measure(rows, views, stages)
         stages.enter("benchmarks")
+        prompts = part.field is TextField.PROMPT
         return Window(
             rows=rows,
             text_ids=text_ids,
             texts=tuple(texts),
             views=views,
-            benchmarks=self._benchmark_views(vectors, stages) if part.field is TextField.PROMPT else (),
+            benchmarks=self._benchmarks.views(texts, stages.cancelled, stages.progress) if prompts else (),
             earlier=tuple(earlier),
             slice=part,
         )
@@ -159,20 +158,6 @@ class WindowBuilder:
             if self._config.recall_sample:
                 recall = graph_recall(view.graph, view.vectors, sample=self._config.recall_sample)
                 stages.measures[f"{name}_graph_recall"] = recall
-
-    def _benchmark_views(self, vectors: NDArray[np.float32], stages: Stages) -> tuple[BenchmarkView, ...]:
-        views = []
-        names = self._benchmarks.names()
-        for number, name in enumerate(names):
-            reference = self._benchmarks.reference(name, stages.cancelled)
-            parts = [
-                reference.nearest(vectors[first : first + _BENCHMARK_QUERIES_AT_ONCE])
-                for first in range(0, len(vectors), _BENCHMARK_QUERIES_AT_ONCE)
-            ]
-            nearest, similarity = (np.concatenate(columns) for columns in zip(*parts, strict=True))
-            views.append(BenchmarkView(name, reference.texts, nearest, similarity))
-            stages.follow("benchmarks", (number + 1) / len(names))
-        return tuple(views)
 
 
 def _cancellable(progress: Callable[[float], None], cancelled: Callable[[], bool]) -> Callable[[float], None]:

@@ -215,3 +215,29 @@ def test_readers_see_whole_changes_while_writers_write(unit):
     assert searches[0] > 0
     assert index._inverted()
     assert len(index) == 100 + 1_100 // 2
+
+
+def test_vectors_are_given_back_in_the_order_asked():
+    index = VectorIndex(8, flat_rows_max=50)
+    rows = np.random.default_rng(3).normal(size=(120, 8)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    index.add(np.arange(120), rows)  # beyond the flat rows: from an inverted file
+    np.testing.assert_allclose(index.vectors([7, 119, 0]), rows[[7, 119, 0]], atol=1e-6)
+    with pytest.raises(InvalidError, match="not in the index"):
+        index.vectors([7, 120])
+
+
+def test_fewer_probes_find_less_and_all_of_them_everything():
+    rows = np.random.default_rng(4).normal(size=(3_000, 16)).astype(np.float32)
+    rows /= np.linalg.norm(rows, axis=1, keepdims=True)
+    exact = NumpyIndex(16)
+    exact.add(np.arange(3_000), rows)
+    truth, _ = exact.search(rows[:100], 10)
+    recalls = []
+    for probes in (1, 3_000):
+        index = VectorIndex(16, flat_rows_max=500, probes=probes)
+        index.add(np.arange(3_000), rows)
+        found, _ = index.search(rows[:100], 10)
+        recalls.append((found[:, :, None] == truth[:, None, :]).any(axis=1).mean())
+    assert recalls[0] < 0.8 < recalls[1]
+    assert recalls[1] == pytest.approx(1.0)

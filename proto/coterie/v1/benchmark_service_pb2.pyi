@@ -272,9 +272,12 @@ class BenchmarkMatch(_message.Message):
     item_id: _builtins.str
     """The item."""
     method: _builtins.str
-    """`verbatim` or `embedding`."""
+    """`verbatim`: the item, wrapped in whatever else; `altered`: with other numbers; `rephrased`: in other words, which
+    was called `embedding` before; `translated`: into another language; `ported`: a program, in another programming
+    language.
+    """
     similarity: _builtins.float
-    """Cosine of the two texts, -1 to 1."""
+    """Cosine of the two texts in the multilingual space, -1 to 1."""
     def __init__(
         self,
         *,
