@@ -27,13 +27,16 @@ ALTERED_LETTERS_MIN = 80
 SIMILARITY_MIN = 0.35
 """Cosine in the multilingual space below which a pair is not compared; a hidden item lies above .5."""
 
+LOG_ODDS_MIN = 0.0
+"""A compared pair is the same question when that is likelier than not."""
+
 SHORTEST_LETTERS = 24
 """Letters and digits of an item below which it counts as found only in a text that is nothing else."""
 
 
 @dataclass(frozen=True, slots=True)
 class _Weights:
-    """Logistic regression on what a pair agrees in; the log odds must be `log_odds_min` or more.
+    """Logistic regression on what a pair agrees in, for pairs that neither the wording nor a rule decides.
 
     Fitted by `bench/detection/benchmarks.py --fit` on the items whose hash is even, with each item's nearest others
     and ordinary prompts as negatives.
@@ -47,12 +50,11 @@ class _Weights:
     words_together: float
     wording: float
     bias: float
-    log_odds_min: float
 
 
-_REPHRASED = _Weights(13.94, 3.04, 1.50, 4.26, 5.33, 0.0, 5.30, -16.86, -1.0)
-_TRANSLATED = _Weights(21.36, 0.32, 2.77, 4.04, 1.32, 0.0, 0.0, -18.45, -1.0)
-_PORTED = _Weights(7.98, 1.20, 0.84, 0.0, 2.22, 7.35, 17.41, -11.87, -1.0)
+_REPHRASED = _Weights(26.66, 3.76, -1.08, 3.16, 0.46, 2.81, 2.29, -25.72)
+_TRANSLATED = _Weights(23.29, -0.62, 2.54, 4.60, -0.37, 0.88, -0.24, -20.36)
+_PORTED = _Weights(7.43, 0.93, 0.57, 4.36, 1.98, 7.89, 13.00, -11.42)
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,20 +108,25 @@ def _languages(texts: Sequence[str], used: NDArray[np.int32]) -> dict[int, int]:
 
 def judge_pair(text: Traits, item: Traits, cosine: float, *, same_language: bool) -> tuple[str, float]:
     """By which method a text is an item, and how surely in log odds; no method where it is another question."""
-    if wording := _wording(text, item):
+    if wording := held_wording(text, item):
         return wording, math.inf
-    other_numbers = bool(text.numbers and item.asked_numbers) and not text.numbers & item.asked_numbers
-    if cosine < SIMILARITY_MIN or (same_language and other_numbers):
+    if rules_out(text, item, cosine, same_language=same_language):
         return "", -math.inf
     method, weights = (REPHRASED, _REPHRASED) if same_language else (TRANSLATED, _TRANSLATED)
     if text.is_code and item.is_code:
         method, weights = PORTED, _PORTED
     log_odds = _log_odds(text, item, cosine, weights)
-    return (method if log_odds >= weights.log_odds_min else ""), log_odds
+    return (method if log_odds >= LOG_ODDS_MIN else ""), log_odds
 
 
-def _wording(text: Traits, item: Traits) -> str:
-    """Whether the text holds the item as it is, or as it is but for its numbers or the order of its options."""
+def rules_out(text: Traits, item: Traits, cosine: float, *, same_language: bool) -> bool:
+    """Whether a pair is another question at first sight: far apart, or asked about none of the same numbers."""
+    other_numbers = bool(text.numbers and item.asked_numbers) and not text.numbers & item.asked_numbers
+    return cosine < SIMILARITY_MIN or (same_language and other_numbers)
+
+
+def held_wording(text: Traits, item: Traits) -> str:
+    """`verbatim` where the text holds the item, options in any order; `altered`, but for its numbers; else empty."""
     if item.length < SHORTEST_LETTERS and text.length != item.length:
         return ""
     held = share_held(text.shingles, item.shingles)

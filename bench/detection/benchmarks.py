@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from bench.detection.vectors import VectorCache
 from coterie.detection import FingerprintIndex, ProgramIndex, detect_languages, match_items
-from coterie.detection.benchmarks import pair_features
+from coterie.detection.benchmarks import held_wording, pair_features, rules_out
 from coterie.detection.fingerprints import shingle_hashes
 from coterie.detection.traits import find_traits
 from coterie.domain import normalise
@@ -182,12 +182,18 @@ def fit(texts: list[str], items: list[str], truth: list[int], pairs: tuple[NDArr
     rows: dict[str, list[tuple[tuple[float, ...], bool]]] = {"rephrased": [], "translated": [], "ported": []}
     for row, number, likeness in zip(text.tolist(), item.tolist(), cosine.tolist(), strict=True):
         one, other = of_text(row), of_item(number)
-        same = "rephrased" if languages[0][row] == languages[1][number] else "translated"
-        kind = "ported" if one.is_code and other.is_code else same
+        same_language = languages[0][row] == languages[1][number]
+        if held_wording(one, other) or rules_out(one, other, likeness, same_language=same_language):
+            continue
+        kind = "ported" if one.is_code and other.is_code else "rephrased" if same_language else "translated"
         rows[kind].append((pair_features(one, other, likeness), truth[row] == number))
     for kind, found in rows.items():
         model = LogisticRegression(C=10, max_iter=1_000).fit([row for row, _ in found], [is_it for _, is_it in found])
         print(kind, len(found), [round(float(weight), 2) for weight in model.coef_[0]], model.intercept_.round(2))
+        log_odds, is_it = model.decision_function([row for row, _ in found]), np.array([is_it for _, is_it in found])
+        for limit in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0):
+            named = log_odds >= limit
+            print(f"  {limit}: right {(named & is_it).sum()} of {is_it.sum()}, wrong {(named & ~is_it).sum()}")
 
 
 def measure(corpus: Path, cache: VectorCache, each: int, seed: int, *, fitting: bool) -> dict[str, object]:

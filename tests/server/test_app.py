@@ -24,6 +24,7 @@ from coterie.client import Client, RetryPolicy, wire
 from coterie.client.channel import Stubs
 from coterie.domain import BenchmarkItem, ConflictError, CoterieError, Exchange, InvalidError, UnavailableError
 from coterie.embedder import load_encoder
+from coterie.embedder.encoder import check_cancelled
 from coterie.server import Config, Engine, local_server, serve
 from coterie.server.app import Server, _warm_up
 from coterie.store import open_store
@@ -319,14 +320,18 @@ class SlowEncoder:
         self._encoder = load_encoder("hash")
         self._s_per_text = s_per_text
         self.model_id, self.dim, self.device = self._encoder.model_id, self._encoder.dim, self._encoder.device
+        self.started = threading.Event()
 
     def encode(self, texts: Sequence[str], **options: Any) -> Any:
-        time.sleep(self._s_per_text * len(texts))
+        self.started.set()
+        for _ in texts:
+            time.sleep(self._s_per_text)
+            check_cancelled(options.get("cancelled"))
         return self._encoder.encode(texts, **options)
 
 
 def test_a_stop_during_a_match_over_a_backlog_ends_within_the_grace(
-    config: Config, exchange: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch, until: Callable[..., None]
+    config: Config, exchange: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     slow = SlowEncoder(0.01)
     monkeypatch.setattr("coterie.embedder.load_encoder", lambda *_, **__: slow)
@@ -342,12 +347,13 @@ def test_a_stop_during_a_match_over_a_backlog_ends_within_the_grace(
     with ExitStack() as stack:
         address = stack.enter_context(local_server(stopping))
         client = Client.connect(address, retry=RetryPolicy(attempts=1))
-        client.ingest([exchange(row, prompt=f"prompt {row}") for row in range(3_000)])  # 30 s of embedding
+        client.ingest([exchange(row, prompt=f"prompt {row}") for row in range(3_000)])
         client.register_benchmark("quiz", [BenchmarkItem(f"i{row}", f"question number {row}") for row in range(2_000)])
         threads = [threading.Thread(target=match, args=(client,)) for _ in range(3)]
         for thread in threads:
             thread.start()
-        until(lambda: client.stats().pending_texts < 5_000)  # answered while both workers are taken
+        assert slow.started.wait(10)  # 20 s of embedding the items
+        assert client.stats().pending_texts == 5_000  # answered while both workers are taken
         started = time.monotonic()
     assert time.monotonic() - started < 4
     for thread in threads:
@@ -356,14 +362,12 @@ def test_a_stop_during_a_match_over_a_backlog_ends_within_the_grace(
     client.close()
 
 
-def test_a_match_embeds_the_benchmarks_items_and_not_the_backlog(
-    config: Config, exchange: Callable[..., Exchange]
-) -> None:
+def test_a_match_does_not_wait_for_the_backlog(config: Config, exchange: Callable[..., Exchange]) -> None:
     engine = Engine.open(replace(config, lazy_model=True))
     try:
         engine.ingest([exchange(row) for row in range(100)]).result(10)
         engine.register_benchmark("quiz", [BenchmarkItem(f"i{row}", f"question number {row}") for row in range(150)])
         assert engine.match_benchmarks(["Question number 3"])[0][0].item_id == "i3"
-        assert engine.stats().pending_texts == 100
+        assert engine.stats().pending_texts == 250  # matching has a model of its own
     finally:
         engine.close()
