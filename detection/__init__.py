@@ -9,7 +9,7 @@ from coterie.detection.languages import LANGUAGES, detect_languages
 from coterie.detection.parameters import Parameters
 from coterie.detection.pipeline import Detection, detect
 from coterie.detection.programs import ProgramIndex
-from coterie.detection.views import stripped_texts
+from coterie.detection.views import stripped_texts, without_language
 
 __all__ = [
     "LANGUAGES",
@@ -25,4 +25,5 @@ __all__ = [
     "match_items",
     "stripped_texts",
     "warm_up",
+    "without_language",
 ]

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.detection.families import Families
-from coterie.detection.items import Items, Neighbourhood, neighbourhood
+from coterie.detection.items import Items, Neighbourhood, neighbourhood, shared_part
 from coterie.detection.links import find_links, leiden, link_communities
 from coterie.detection.trimming import ITEMS_MIN
 
@@ -21,11 +21,6 @@ REGION_RESOLUTIONS = (1.0, 3.0)
 TOPIC_RESOLUTIONS = (1.0, 8.0)
 REGION_PRINCIPALS_MIN = 6
 """Principals with enough items that a region needs for a look inside to show more than the region as a whole."""
-
-ODDS_MIN = 4.0
-"""How much likelier than by chance an item's neighbours belong to the community for the item to be in its pool."""
-
-NEIGHBOURS_IN_MIN = 2
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,17 +31,16 @@ class Candidate:
         origin: where it comes from, for people.
         view: name of the view its items are of.
         items: int64[...], sorted item numbers.
-        regional: it was looked for inside a region, where all texts are alike to begin with.
     """
 
     origin: str
     view: str
     items: NDArray[np.int64]
-    regional: bool = False
 
 
 def find_candidates(
     items: Items,
+    around: Neighbourhood,
     families: Families,
     view: str,
     *,
@@ -58,7 +52,7 @@ def find_candidates(
 
     `step` is told how far it is, 0 to 1, and may raise to stop.
     """
-    whole = _community_pools(items, neighbourhood(items), RESOLUTIONS, link_rate, seed)
+    whole = _community_pools(items, around, RESOLUTIONS, link_rate, seed)
     dense = _groups(families.label[items.text].astype(np.int64), families.count)
     regions = dense + _topics(items, seed) + whole
     found = [Candidate("family", view, pool) for pool in dense]
@@ -67,7 +61,7 @@ def find_candidates(
         step(number / len(regions))
         if _testable_principals(items, region) >= REGION_PRINCIPALS_MIN:
             inner = _community_pools(items, neighbourhood(items, region), REGION_RESOLUTIONS, link_rate, seed)
-            found += [Candidate("link community inside a region", view, pool, regional=True) for pool in inner]
+            found += [Candidate("link community inside a region", view, pool) for pool in inner]
     unique = {candidate.items.tobytes(): candidate for candidate in reversed(found)}
     return list(reversed(unique.values()))
 
@@ -83,20 +77,7 @@ def _community_pools(
         for resolution in resolutions
         for members in link_communities(links, resolution=resolution, seed=seed)
     }
-    return [_pool(items, around, members, mass) for members in communities.values()]
-
-
-def _pool(
-    items: Items, around: Neighbourhood, members: NDArray[np.int32], mass: NDArray[np.float64]
-) -> NDArray[np.int64]:
-    inside = np.zeros(items.principals)
-    inside[members] = 1.0
-    mine = np.flatnonzero(inside[items.principal[around.items]] > 0)
-    near = np.asarray(around.near[mine] @ inside).ravel() - around.own[mine]
-    share = float(mass[members].sum() / max(mass.sum(), 1.0))
-    outside = np.maximum(around.total[mine] - around.own[mine] - near, 0.5)
-    chosen = (near >= NEIGHBOURS_IN_MIN) & (near / outside >= ODDS_MIN * share / max(1 - share, 1e-9))
-    return around.items[mine[chosen]]
+    return [shared_part(items, around, members, mass) for members in communities.values()]
 
 
 def _topics(items: Items, seed: int) -> list[NDArray[np.int64]]:

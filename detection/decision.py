@@ -1,26 +1,39 @@
-"""Steps 3, 4 and 6: test every candidate, control false discoveries, keep what says the same only once."""
+"""Steps 3, 4 and 6: test every candidate, grow what looks guilty, control false discoveries, report each campaign once.
 
+A pool is accused by two kinds of reasons that innocents do not give together. Its content: knowing the account says
+nothing about the query, on the whole (C/W) and close up (neighbour mixing). And how it was worked: in equal shares. The
+two are independent among innocents and are combined by Fisher's method (1925): strong content alone suffices, and so
+does decent content in equal shares.
+"""
+
+from collections import Counter, defaultdict
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import sparse, stats
 
 from coterie.detection.candidates import Candidate
-from coterie.detection.exchangeability import Exchangeability, exchangeability, permutation_z
-from coterie.detection.items import Items
+from coterie.detection.exchangeability import Exchangeability, permutation_z
+from coterie.detection.growth import grow
+from coterie.detection.items import Items, Neighbourhood
+from coterie.detection.mixing import Mixing, neighbour_mixing
 from coterie.detection.overlap import Overlap, overlap
 from coterie.detection.parameters import Parameters
-from coterie.detection.splitting import halves
-from coterie.detection.trimming import trim
-from coterie.domain import NeighbourGraph
-
-BARE_SHARE_MIN = 0.5
-"""Share of a pool's items that must have something left without boilerplate for that to be tested."""
+from coterie.detection.shares import equal_shares_p_value
+from coterie.detection.splitting import BETWEEN_MAX, halves
+from coterie.detection.trimming import ITEMS_MIN, trim
 
 SAME_PRINCIPALS = 0.5
 """Share of the smaller pool's principals that two pools have in common when they are parts of one campaign."""
+
+
+MIXED_MAX = 1.1
+"""Neighbour mixing, less two standard errors, of a pool that may still be one list."""
+
+SAME_GROUP = 0.5
+"""Jaccard of the principals of two pools from which they are one hypothesis, tested twice."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,17 +42,13 @@ class ViewData:
 
     Attributes:
         items: its items.
-        graph: the neighbours of its texts.
-        cores: its texts without boilerplate.
-        bare: centred vectors of those, float32[b, dim]; without rows where the view has no boilerplate.
-        bare_text: int32[m], row in `bare` of each of its texts, -1 where nothing is left of it.
+        around: their neighbourhood.
+        same: float64 sparse [m, m], 1 where two of its texts are one question in different wrappings.
     """
 
     items: Items
-    graph: NeighbourGraph
-    cores: Sequence[str]
-    bare: NDArray[np.float32]
-    bare_text: NDArray[np.int32]
+    around: Neighbourhood
+    same: sparse.csr_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,9 +59,13 @@ class Verdict:
         items: its items after trimming, numbers in its view.
         principals: int32[...], sorted.
         counts: int64[...], items of each of them.
-        p_value: of "C/W is at most the floor that innocent pools reach"; 1 where it could not be tested.
+        texts: distinct texts among them.
+        result: C/W; None where it could not be tested.
+        mixing: neighbour mixing, likewise.
+        content_p_value: of "its accounts have subjects or trains of thought of their own".
+        shares_p_value: of "its accounts' shares are as unequal as people's".
+        p_value: both together; 1 where it could not be tested.
         reason: why it is not reported; empty when it is.
-        mixed: only the labels speak against it, so it may be two lists.
     """
 
     origin: str
@@ -62,10 +75,12 @@ class Verdict:
     counts: NDArray[np.int64]
     texts: int
     result: Exchangeability | None
+    mixing: Mixing | None
     overlap: Overlap | None
+    content_p_value: float
+    shares_p_value: float
     p_value: float
     reason: str
-    mixed: bool = False
 
 
 def judge(
@@ -77,19 +92,16 @@ def judge(
 ) -> tuple[list[Verdict], list[Verdict]]:
     """Test all candidates; what is to be reported, strongest first and each campaign once, and all verdicts."""
     verdicts: list[Verdict] = []
-    waiting = list(reversed(candidates))
-    while waiting:
-        step(min(1.0, len(verdicts) / len(candidates)))
-        candidate = waiting.pop()
-        view = views[candidate.view]
-        verdict = test_candidate(candidate, view, parameters)
-        verdicts.append(verdict)
-        if verdict.mixed and (split := halves(view.items, verdict.items, between_max=1.0)):
-            waiting += [replace(candidate, items=half) for half in split]
-    verdicts = _control(verdicts, parameters)
+    for number, candidate in enumerate(candidates):
+        step(0.7 * number / len(candidates))
+        verdicts.append(test_candidate(candidate, views[candidate.view], parameters))
+    for number, leader in enumerate(promising := _promising(verdicts, parameters)):
+        step(0.7 + 0.3 * number / len(promising))
+        verdicts += _grown(leader, views[leader.view], parameters)
+    verdicts, limit = _control(verdicts, parameters)
     passed = [verdict for verdict in verdicts if not verdict.reason]
-    chosen = _distinct(passed, views, parameters)
-    return [part for verdict in chosen for part in _parts(verdict, views, parameters)], verdicts
+    chosen = _distinct(passed, views, parameters, limit)
+    return [part for verdict in chosen for part in _parts(verdict, views, parameters, limit)], verdicts
 
 
 def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters) -> Verdict:
@@ -97,38 +109,33 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     items = view.items
     pool = trim(items, candidate.items)
     texts = len(np.unique(items.text[pool.items]))
-    result = pool.result
     counts = np.unique(items.principal[pool.items], return_counts=True)[1]
-    p_value = 1.0 if result is None else innocence_p_value(result, len(pool.principals), parameters.ratio_floor)
     verdict = Verdict(
-        candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, result, None, p_value, ""
-    )
-    across_min = parameters.across_region_min if candidate.regional else parameters.across_min
-    principals_min = parameters.principals_region_min if candidate.regional else parameters.principals_min
-    reason = _shortfall(verdict, across_min, principals_min, parameters)
+        candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, pool.result,
+        None, None, 1.0, 1.0, 1.0, "",
+    )  # fmt: skip
+    reason = _too_little(verdict, parameters)
     if not reason and not pool.settled:
         reason = "half of its accounts had to be dropped and others still do not fit"
-    if reason or result is None:
-        return replace(verdict, reason=reason or "too little to test")
-    hidden = _subjects_behind_template(verdict, view, parameters)
-    if hidden:
-        return replace(verdict, reason=hidden)
-    mixed = False
-    shared = overlap(items.principal[pool.items], items.text[pool.items], view.graph, view.cores)
-    if shared.repeated > parameters.repeats_max:
-        reason = (
-            f"{shared.repeated:.0%} of its questions were asked by several of its accounts: "
-            "a crowd with a common source, not slices of a list"
-        )
-    elif shared.rewrapped > parameters.rewrapped_max and shared.rewrapped_p_value < parameters.rewrapped_rate:
-        reason = (
-            f"{shared.rewrapped:.0%} of its questions were asked by several of its accounts in wrappings of their own: "
-            "each works through the whole"
-        )
-    elif result.ratio < parameters.label_ratio_max and (z := label_z(verdict, view)) > parameters.label_z_max:
-        mixed = True
-        reason = f"shuffling who asked what is not without consequence (z {z:.1f}, at most {parameters.label_z_max:g})"
-    return replace(verdict, overlap=shared, reason=reason, mixed=mixed)
+    if reason:
+        return replace(verdict, reason=reason)
+    assert pool.result is not None
+    mixing = neighbour_mixing(items, pool.items)
+    content = content_p_value(pool.result, mixing, len(pool.principals), parameters)
+    shares = equal_shares_p_value(counts, parameters.share_spread_min, ITEMS_MIN)
+    verdict = replace(verdict, mixing=mixing, content_p_value=content, shares_p_value=shares)
+    if content > parameters.content_rate:
+        return replace(verdict, reason=_ordinary(verdict, parameters))
+    shared = overlap(items.principal[pool.items], items.text[pool.items], view.same)
+    # Labs that run one benchmark ask all of it; in a small pool they may by chance have asked different parts.
+    everything = np.flatnonzero(np.isin(items.principal, pool.principals))
+    whole = overlap(items.principal[everything], items.text[everything], view.same)
+    return replace(
+        verdict,
+        overlap=shared,
+        p_value=_together(content, shares),
+        reason=_crowd(shared, "questions", parameters) or _crowd(whole, "questions on everything", parameters),
+    )
 
 
 def label_z(verdict: Verdict, view: ViewData) -> float:
@@ -138,117 +145,172 @@ def label_z(verdict: Verdict, view: ViewData) -> float:
     return permutation_z(items.vectors[items.text[verdict.items]], number)
 
 
-def _subjects_behind_template(verdict: Verdict, view: ViewData, parameters: Parameters) -> str:
-    """Why the pool is only a template that hides subjects of the accounts' own; empty where it is not.
+def content_p_value(result: Exchangeability, mixing: Mixing | None, principals: int, parameters: Parameters) -> float:
+    """p of "its accounts have subjects and trains of thought of their own", from C/W and neighbour mixing.
 
-    A template that makes up most of every prompt makes all of them alike, whoever asks. Without it, customers of one
-    app are apart again; slices of a list are not.
+    The normal scores of both are averaged, which is valid however they depend on each other. Neither earns credit
+    beyond perfect interchangeability: more alike across than within says how the pool was gathered, and no more.
     """
-    items = view.items
-    text = view.bare_text[items.text[verdict.items]]
-    held = text >= 0
-    if held.mean() < BARE_SHARE_MIN or not len(view.bare):
-        return ""
-    pairs = np.unique(np.column_stack((items.principal[verdict.items][held], text[held])), axis=0)
-    _, number = np.unique(pairs[:, 0], return_inverse=True)
-    result = exchangeability(view.bare[pairs[:, 1]], number)
-    if result is None:
-        return ""
-    if result.across_high < parameters.across_min:
-        return (
-            f"without the template they share, its accounts ask no more alike than the general public "
-            f"({result.across:.3f}, upper limit {result.across_high:.3f}, needed {parameters.across_min:.3f})"
-        )
-    if result.ratio_low >= parameters.ratio_floor:
-        return ""
-    return (
-        f"without the template they share, its accounts are not shown to be interchangeable (C/W {result.ratio:.2f}, "
-        f"lower limit {result.ratio_low:.2f}, needed {parameters.ratio_floor:.2f})"
+    error = max((result.ratio - result.ratio_low) / 1.645, 1e-3)
+    on_the_whole = stats.t.sf((min(result.ratio, 1.0) - parameters.ratio_floor) / error, max(1, principals - 1))
+    close_up = (
+        1.0 if mixing is None else stats.norm.cdf((max(mixing.ratio, 1.0) - parameters.mixing_ceiling) / mixing.error)
     )
+    both = np.clip([on_the_whole, close_up], 1e-12, 1 - 1e-12)
+    return float(stats.norm.sf(stats.norm.isf(both).mean()))
 
 
-def innocence_p_value(result: Exchangeability, principals: int, floor: float) -> float:
-    """p of "C/W is at most `floor`": one-sided t on the jackknife error with `principals` - 1 degrees of freedom."""
-    error = max((result.ratio - result.ratio_low) / 1.645, 1e-6)
-    return float(stats.t.sf((result.ratio - floor) / error, max(1, principals - 1)))
+def _together(first: float, second: float) -> float:
+    """Fisher's combination of two independent p-values."""
+    product = max(first * second, 1e-300)
+    return float(stats.chi2.sf(-2 * np.log(product), 4))
 
 
-def _shortfall(verdict: Verdict, across_min: float, principals_min: int, parameters: Parameters) -> str:
-    """The first condition that a tested pool misses, in words."""
-    if len(verdict.principals) < principals_min:
-        return f"{len(verdict.principals)} customers are left in its pool, {principals_min} make a campaign"
+def _too_little(verdict: Verdict, parameters: Parameters) -> str:
+    """Why a pool is not tested, in words; empty where it is."""
+    if len(verdict.principals) < parameters.principals_min:
+        return f"{len(verdict.principals)} customers are left in its pool, {parameters.principals_min} make a campaign"
     if verdict.result is None:
         return "too few accounts with enough queries to test"
     if verdict.texts < parameters.texts_min:
         return f"{verdict.texts} distinct texts were harvested, {parameters.texts_min} are worth reporting"
-    if verdict.result.across < across_min:
+    if verdict.result.across < parameters.across_min:
         return (
             f"its accounts ask no more alike than the general public "
-            f"({verdict.result.across:.3f}, needed {across_min:.3f})"
-        )
-    if verdict.result.ratio_low < parameters.ratio_floor:
-        return (
-            f"its accounts keep subjects of their own (C/W {verdict.result.ratio:.2f}, "
-            f"lower limit {verdict.result.ratio_low:.2f}, needed {parameters.ratio_floor:.2f})"
-        )
-    if verdict.result.ratio_low > parameters.ratio_ceiling:
-        return (
-            f"its queries are more alike across accounts than within (C/W {verdict.result.ratio:.2f}, "
-            f"lower limit {verdict.result.ratio_low:.2f}, at most {parameters.ratio_ceiling:.2f})"
+            f"({verdict.result.across:.3f}, needed {parameters.across_min:.3f})"
         )
     return ""
 
 
-def _control(verdicts: list[Verdict], parameters: Parameters) -> list[Verdict]:
-    """Benjamini-Hochberg over every candidate that could be tested."""
-    tested = np.array([verdict.p_value for verdict in verdicts if verdict.result is not None])
-    if not len(tested):
-        return verdicts
-    ordered = np.sort(tested)
-    passed = ordered <= parameters.finding_rate * np.arange(1, len(ordered) + 1) / len(ordered)
-    limit = float(ordered[passed][-1]) if passed.any() else 0.0
-    return [
+def _ordinary(verdict: Verdict, parameters: Parameters) -> str:
+    """In words, what of a tested pool is as innocent pools are."""
+    assert verdict.result is not None
+    if verdict.mixing is not None and verdict.mixing.ratio > 1.0 + (parameters.mixing_ceiling - 1.0) / 2:
+        return (
+            f"its accounts follow trains of thought of their own: the nearest question is {verdict.mixing.ratio:.1f} "
+            "times as often their own as chance gives"
+        )
+    return (
+        f"its accounts are not shown to be interchangeable (C/W {verdict.result.ratio:.2f}, "
+        f"lower limit {verdict.result.ratio_low:.2f}; p = {verdict.content_p_value:.2g})"
+    )
+
+
+def _crowd(shared: Overlap, what: str, parameters: Parameters) -> str:
+    """Why a pool is a crowd with a common source rather than slices of a list, in words; empty where it is not."""
+    if shared.repeated > parameters.repeats_max:
+        return (
+            f"{shared.repeated:.0%} of its {what} were asked by several of its accounts: "
+            "a crowd with a common source, not slices of a list"
+        )
+    if shared.rewrapped > parameters.rewrapped_max and shared.rewrapped_p_value < parameters.rewrapped_rate:
+        return (
+            f"{shared.rewrapped:.0%} of its {what} were asked by several of its accounts in wrappings of their own: "
+            "each works through the whole"
+        )
+    return ""
+
+
+def _promising(verdicts: list[Verdict], parameters: Parameters) -> list[Verdict]:
+    """The clearest pool of each group that looks as if there were more of it."""
+    hopeful = [verdict for verdict in verdicts if not verdict.reason and verdict.p_value <= parameters.promising_rate]
+    return [group[0] for group in _groups(hopeful)]
+
+
+def _grown(leader: Verdict, view: ViewData, parameters: Parameters) -> list[Verdict]:
+    """Tests of what a pool becomes when everything like it is taken in, round after round."""
+    origin = leader.origin.removesuffix(", grown") + ", grown"
+    pools = grow(view.items, view.around, leader.items)
+    return [test_candidate(Candidate(origin, leader.view, chosen), view, parameters) for chosen in pools]
+
+
+def _groups(verdicts: Sequence[Verdict]) -> list[list[Verdict]]:
+    """Pools of mostly the same accounts (Jaccard), each group and the groups by p-value."""
+    groups: list[list[Verdict]] = []
+    of_principal: dict[int, list[int]] = defaultdict(list)
+    for verdict in sorted(verdicts, key=lambda v: (v.p_value, -v.texts, v.view, v.origin)):
+        common = Counter(number for principal in verdict.principals.tolist() for number in of_principal[principal])
+        joined = [
+            number
+            for number, count in common.items()
+            if count >= SAME_GROUP * (len(verdict.principals) + len(groups[number][0].principals) - count)
+        ]
+        if joined:
+            groups[min(joined)].append(verdict)
+            continue
+        for principal in verdict.principals.tolist():
+            of_principal[principal].append(len(groups))
+        groups.append([verdict])
+    return groups
+
+
+def _same_principals(first: Verdict, second: Verdict) -> bool:
+    common = len(np.intersect1d(first.principals, second.principals, assume_unique=True))
+    return common >= SAME_PRINCIPALS * min(len(first.principals), len(second.principals))
+
+
+def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verdict], float]:
+    """Benjamini-Hochberg over groups of pools that are about the same accounts; also the largest p that passes.
+
+    Only where the clearest group is beyond what all of them give by chance (Bonferroni) does anything pass: traffic
+    without a campaign is to be silent, and the rate of false discoveries is a promise about traffic that has some.
+
+    Over single pools it would be led astray: a campaign is found at many resolutions, and each of its pools would make
+    room for another false one.
+    """
+    tested = [verdict for verdict in verdicts if verdict.result is not None]
+    # What is a crowd for another reason is no campaign, however clear.
+    clearest = (min((v.p_value for v in group if not v.reason), default=1.0) for group in _groups(tested))
+    ordered = np.array(sorted(clearest))
+    passed = ordered <= parameters.finding_rate * np.arange(1, len(ordered) + 1) / max(1, len(ordered))
+    silent = not len(ordered) or ordered[0] > parameters.silence_rate / len(ordered)
+    limit = float(ordered[passed][-1]) if passed.any() and not silent else 0.0
+    controlled = [
         replace(verdict, reason=f"p = {verdict.p_value:.2g} does not survive the control of false discoveries")
         if not verdict.reason and verdict.p_value > limit
         else verdict
         for verdict in verdicts
     ]
+    return controlled, limit
 
 
-def _distinct(passed: list[Verdict], views: Mapping[str, ViewData], parameters: Parameters) -> list[Verdict]:
-    """Every campaign once: the widest verdict stands for all that share its principals, if their union holds too."""
+def _distinct(
+    passed: list[Verdict], views: Mapping[str, ViewData], parameters: Parameters, limit: float
+) -> list[Verdict]:
+    """Every campaign once: the clearest verdict stands for all that share its principals, if their union holds too."""
     chosen: list[Verdict] = []
-    for verdict in sorted(passed, key=lambda v: (-v.texts, v.p_value, v.view, v.origin)):
-        same = [
-            index
-            for index, other in enumerate(chosen)
-            if len(np.intersect1d(other.principals, verdict.principals))
-            >= SAME_PRINCIPALS * min(len(other.principals), len(verdict.principals))
-        ]
+    for verdict in sorted(passed, key=lambda v: (v.p_value, -v.texts, v.view, v.origin)):
+        same = [index for index, other in enumerate(chosen) if _same_principals(other, verdict)]
         if not same:
             chosen.append(verdict)
             continue
-        chosen[same[0]] = _united(chosen[same[0]], verdict, views, parameters)
+        chosen[same[0]] = _united(chosen[same[0]], verdict, views, parameters, limit)
     return chosen
 
 
-def _united(first: Verdict, second: Verdict, views: Mapping[str, ViewData], parameters: Parameters) -> Verdict:
+def _united(
+    first: Verdict, second: Verdict, views: Mapping[str, ViewData], parameters: Parameters, limit: float
+) -> Verdict:
     """Both pools as one where that still passes; the first otherwise."""
     if first.view != second.view or len(np.setdiff1d(second.principals, first.principals)) == 0:
         return first
     both = Candidate(first.origin, first.view, np.union1d(first.items, second.items))
     union = test_candidate(both, views[first.view], parameters)
     grown = len(union.principals) > len(first.principals)
-    return union if not union.reason and grown else first
+    return union if not union.reason and union.p_value <= limit and grown else first
 
 
-def _parts(verdict: Verdict, views: Mapping[str, ViewData], parameters: Parameters) -> list[Verdict]:
-    """The campaigns a pool is made of, where it is two and each of them passes on its own."""
+def _parts(verdict: Verdict, views: Mapping[str, ViewData], parameters: Parameters, limit: float) -> list[Verdict]:
+    """The campaigns a pool is made of, where it is two and each of them passes on its own.
+
+    Where neighbours keep to their own accounts, the accounts are not interchangeable: then any two halves are tried.
+    """
     view = views[verdict.view]
-    split = halves(view.items, verdict.items)
+    apart = verdict.mixing is not None and verdict.mixing.ratio - 2 * verdict.mixing.error > MIXED_MAX
+    split = halves(view.items, verdict.items, between_max=1.0 if apart else BETWEEN_MAX)
     if split is None:
         return [verdict]
     parts = [test_candidate(Candidate(verdict.origin, verdict.view, half), view, parameters) for half in split]
-    if any(part.reason for part in parts):
+    if any(part.reason or part.p_value > limit for part in parts):
         return [verdict]
-    return [piece for part in parts for piece in _parts(part, views, parameters)]
+    return [piece for part in parts for piece in _parts(part, views, parameters, limit)]

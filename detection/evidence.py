@@ -15,8 +15,10 @@ from coterie.detection.evidence_list import (
     exchangeability_evidence,
     harvest_evidence,
     links_evidence,
+    mixing_evidence,
     partition_evidence,
     permutation_evidence,
+    spread_evidence,
 )
 from coterie.detection.evidence_pool import Comparison, PoolView, compare
 from coterie.detection.evidence_time import relay_evidence, rhythm_evidence, spans_evidence, synchrony_evidence
@@ -37,8 +39,10 @@ __all__ = [
     "harvest_evidence",
     "links_evidence",
     "look_around",
+    "mixing_evidence",
     "partition_evidence",
     "permutation_evidence",
+    "spread_evidence",
 ]
 
 
@@ -61,7 +65,9 @@ def campaign_evidence(
     comparison, contents = look_around(pool, cores, seed=seed)
     decided = [
         exchangeability_evidence(verdict, parameters, field),
-        permutation_evidence(verdict, view, parameters),
+        mixing_evidence(verdict, parameters, field),
+        permutation_evidence(verdict, view),
+        spread_evidence(verdict, parameters, field),
         links_evidence(verdict, view, field),
         partition_evidence(verdict, contents, field, seed=seed),
         harvest_evidence(pool),

@@ -7,10 +7,10 @@ from scipy import stats
 from coterie.detection.decision import Verdict, ViewData, label_z
 from coterie.detection.evidence_content import Contents
 from coterie.detection.evidence_pool import SHOWN_AT, WORDS, Comparison, PoolView, bounded, sent
-from coterie.detection.items import neighbourhood
 from coterie.detection.nulls import Measured, excess_test, set_test
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits
+from coterie.detection.shares import share_spread
 from coterie.domain import Evidence, TextField
 
 NO_PEERS = "none: too few other customers to compare with"
@@ -29,7 +29,7 @@ def exchangeability_evidence(verdict: Verdict, parameters: Parameters, field: Te
         ),
         value=round(result.ratio, 4),
         null=f"innocent pools keep subjects of their own: C/W at most {parameters.ratio_floor:.2f}",
-        p_value=bounded(verdict.p_value),
+        p_value=bounded(verdict.content_p_value),
         summary=(
             f"Knowing which of the {len(verdict.principals)} customers asked says nothing about the "
             f"{'question' if field is TextField.PROMPT else 'response'}: "
@@ -38,14 +38,48 @@ def exchangeability_evidence(verdict: Verdict, parameters: Parameters, field: Te
     )
 
 
-def permutation_evidence(verdict: Verdict, view: ViewData, parameters: Parameters) -> Evidence:
+def mixing_evidence(verdict: Verdict, parameters: Parameters, field: TextField) -> Evidence | None:
+    """The claim close up: the nearest text is no more often the account's own than chance gives."""
+    if verdict.mixing is None:
+        return None
+    return Evidence(
+        name="neighbour_mixing",
+        statistic="nearest neighbours in the pool that are the account's own, over those shuffled labels give",
+        value=round(verdict.mixing.ratio, 3),
+        null=f"innocent accounts follow trains of thought of their own: {parameters.mixing_ceiling:.1f} and more",
+        summary=(
+            f"The {field.value} nearest to one of theirs is their own {verdict.mixing.ratio:.2f} times as often as "
+            f"chance gives (standard error {verdict.mixing.error:.2f}, {verdict.mixing.pairs:,} pairs)."
+        ),
+    )
+
+
+def spread_evidence(verdict: Verdict, parameters: Parameters, field: TextField) -> Evidence | None:
+    """How equal the shares of the work are, as the decision saw them; None where they are not."""
+    if verdict.shares_p_value > SHOWN_AT:
+        return None
+    spread = share_spread(verdict.counts)
+    return Evidence(
+        name="share_spread",
+        statistic="spread of the logarithm of how much of the pool each account has (standard deviation)",
+        value=round(spread, 3),
+        null=f"shares of innocent pools spread by {parameters.share_spread_min:.2f} and more",
+        p_value=bounded(verdict.shares_p_value),
+        summary=(
+            f"Each has {verdict.counts.min()} to {verdict.counts.max()} of the {WORDS[field]}, "
+            f"a spread of {spread:.2f}: the work was shared out evenly."
+        ),
+    )
+
+
+def permutation_evidence(verdict: Verdict, view: ViewData) -> Evidence:
     """The same without a floor: shuffling the account labels changes nothing."""
     z = label_z(verdict, view)
     return Evidence(
         name="label_permutation",
         statistic="z of the similarity within accounts among all shufflings of the account labels",
         value=round(z, 2),
-        null=f"interchangeable accounts lie near 0; from {parameters.label_z_max:g} on, who asked matters",
+        null="interchangeable accounts lie near 0; the further above, the more it matters who asked",
         summary=f"Shuffling who asked what moves the similarity within accounts by {abs(z):.1f} standard deviations.",
     )
 
@@ -53,7 +87,7 @@ def permutation_evidence(verdict: Verdict, view: ViewData, parameters: Parameter
 def links_evidence(verdict: Verdict, view: ViewData, field: TextField) -> Evidence | None:
     """Neighbours of the pool's texts belong to its accounts more often than their volume gives."""
     items = view.items
-    around = neighbourhood(items)
+    around = view.around
     inside = np.zeros(items.principals)
     inside[verdict.principals] = 1.0
     mass, principal = around.mass, items.principal[verdict.items]

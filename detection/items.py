@@ -13,6 +13,11 @@ HOLDERS_MAX = 3
 
 LINK_NEIGHBOURS = 15
 
+ODDS_MIN = 4.0
+"""How much likelier than by chance an item's neighbours belong to some principals for it to be of their pool."""
+
+NEIGHBOURS_IN_MIN = 2
+
 
 @dataclass(frozen=True, slots=True)
 class Items:
@@ -93,3 +98,22 @@ def neighbourhood(items: Items, chosen: NDArray[np.int64] | None = None) -> Neig
     near = (items.adjacency[text] @ held).tocsr()
     own = np.asarray(near[np.arange(len(chosen)), principal]).ravel()
     return Neighbourhood(chosen, near, own, np.asarray(near.sum(axis=1)).ravel())
+
+
+def shared_part(
+    items: Items, around: Neighbourhood, members: NDArray[np.int32], mass: NDArray[np.float64]
+) -> NDArray[np.int64]:
+    """What principals ask near each other: their items whose neighbours are mostly those of the others.
+
+    Args:
+        members: int32[...], the principals.
+        mass: `around.mass`, which takes a while.
+    """
+    inside = np.zeros(items.principals)
+    inside[members] = 1.0
+    mine = np.flatnonzero(inside[items.principal[around.items]] > 0)
+    near = np.asarray(around.near[mine] @ inside).ravel() - around.own[mine]
+    share = float(mass[members].sum() / max(mass.sum(), 1.0))
+    outside = np.maximum(around.total[mine] - around.own[mine] - near, 0.5)
+    chosen = (near >= NEIGHBOURS_IN_MIN) & (near / outside >= ODDS_MIN * share / max(1 - share, 1e-9))
+    return around.items[mine[chosen]]

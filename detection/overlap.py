@@ -1,19 +1,20 @@
 """Do the accounts of a pool repeat each other? Dealt slices of one list do not; a crowd with a common source does."""
 
 import re
-from collections import Counter, defaultdict
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import sparse, stats
 
 from coterie.domain import NeighbourGraph
 
 RARE_WORDS_MIN = 2
-RARE_SHARE = 0.05
-"""Share of a pool's texts that may hold a word for the word to tell one question from another."""
+RARE_SHARE = 0.002
+RARE_TEXTS_MIN = 20
+"""Share of a window's texts, or if that is more, texts, that may hold a word for it to tell questions apart."""
 
 SAME_CONTAINMENT_MIN = 0.9
 """Share of the rare words of the text with fewer of them that the other holds when both wrap one question."""
@@ -45,60 +46,62 @@ class Overlap:
     rewrapped_p_value: float
 
 
-def overlap(
-    principal: NDArray[np.int32], text: NDArray[np.int32], graph: NeighbourGraph, contents: Sequence[str]
-) -> Overlap:
-    """Measure a pool of distinct (principal, text) items. Cost: linear in its items and their words.
+def same_questions(graph: NeighbourGraph, contents: Sequence[str]) -> sparse.csr_matrix:
+    """Which texts are one question in different wrappings: float64 sparse [m, m], symmetric, 1 for each such pair.
+
+    Of its `NEAREST_COMPARED` nearest neighbours, those that hold the same rare words. Cost: linear in texts and words.
 
     Args:
-        principal, text: the pool's items; `text` numbers rows of `graph` and entries of `contents`.
+        graph: the neighbours of m texts.
         contents: the texts with what many of them share removed, so that one template does not make them all equal.
     """
-    sizes = np.unique(principal, return_counts=True)[1].astype(np.float64)
-    _, inverse, holders = np.unique(text, return_inverse=True, return_counts=True)
+    words = _rare_words(contents)
+    near = graph.neighbours[:, :NEAREST_COMPARED]
+    pairs = [
+        (row, other)
+        for row, others in enumerate(near.tolist())
+        for other in others
+        if other >= 0 and _same_question(words[row], words[other])
+    ]
+    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
+    m = len(contents)
+    one_way = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(m, m))
+    return one_way.maximum(one_way.T).tocsr()
+
+
+def overlap(principal: NDArray[np.int32], text: NDArray[np.int32], same: sparse.csr_matrix) -> Overlap:
+    """Measure a pool of distinct (principal, text) items, numbered as in `same`. Cost: linear in its items."""
+    principals, number = np.unique(principal, return_inverse=True)
+    sizes = np.bincount(number).astype(np.float64)
+    distinct, inverse, holders = np.unique(text, return_inverse=True, return_counts=True)
     pairs = int((holders * (holders - 1) // 2).sum())
     across = (sizes.sum() ** 2 - (sizes**2).sum()) / 2
     within = float((sizes * (sizes - 1)).sum() / 2)
-    expected = float(across / len(holders))
-    same_across, same_within, items = _rewrapped_pairs(principal, text, graph, contents)
+    expected = float(across / max(1, len(holders)))
+    # For each item how many of the others ask the same, by itself and by anybody.
+    holds = sparse.csr_matrix((np.ones(len(text)), (inverse, number)), shape=(len(distinct), len(principals)))
+    asked = (same[distinct][:, distinct] @ holds).tocsr()
+    by_itself = np.asarray(asked[inverse, number]).ravel()
+    by_others = np.asarray(asked.sum(axis=1)).ravel()[inverse] - by_itself
+    same_within, same_across = int(by_itself.sum()), int(by_others.sum())
     return Overlap(
-        repeated=float((holders[inverse] > 1).mean()),
+        repeated=float((holders[inverse] > 1).mean()) if len(text) else 0.0,
         pairs=pairs,
         expected=expected,
         p_value=float(stats.poisson.cdf(pairs, expected)) if expected > 0 else 1.0,
-        rewrapped=items / len(text),
-        rewrapped_p_value=float(stats.binom.cdf(same_within, same_across + same_within, within / (within + across))),
+        rewrapped=float((by_others > 0).mean()) if len(text) else 0.0,
+        rewrapped_p_value=float(
+            stats.binom.cdf(same_within, same_across + same_within, within / max(within + across, 1.0))
+        ),
     )
 
 
-def _rewrapped_pairs(
-    principal: NDArray[np.int32], text: NDArray[np.int32], graph: NeighbourGraph, contents: Sequence[str]
-) -> tuple[int, int, int]:
-    """Pairs of different texts with the same question, across and within principals, and items in a pair across."""
-    senders: dict[int, set[int]] = defaultdict(set)
-    for who, what in zip(principal.tolist(), text.tolist(), strict=True):
-        senders[what].add(who)
-    words = _rare_words({row: contents[row] for row in senders}, len(np.unique(principal)))
-    same_across = same_within = items = 0
-    for who, row in zip(principal.tolist(), text.tolist(), strict=True):
-        found = False
-        for other in graph.neighbours[row, :NEAREST_COMPARED].tolist():
-            if other not in senders or not _same_question(words[row], words[other]):
-                continue
-            apart = senders[other] - {who}
-            same_within += who in senders[other]
-            same_across += len(apart)
-            found = found or bool(apart)
-        items += found
-    return same_across, same_within, items
-
-
-def _rare_words(contents: dict[int, str], principals: int) -> dict[int, frozenset[str]]:
+def _rare_words(contents: Sequence[str]) -> list[frozenset[str]]:
     """The words of each text that few others hold: those of a question, not of its wrapping."""
-    words = {row: frozenset(_WORD.findall(text.casefold())) for row, text in contents.items()}
-    uses = Counter(word for held in words.values() for word in held)
-    most = max(principals + 1, int(RARE_SHARE * len(words)))
-    return {row: frozenset(word for word in held if uses[word] <= most) for row, held in words.items()}
+    words = [frozenset(_WORD.findall(text.casefold())) for text in contents]
+    uses = Counter(word for held in words for word in held)
+    most = max(RARE_TEXTS_MIN, int(RARE_SHARE * len(words)))
+    return [frozenset(word for word in held if uses[word] <= most) for held in words]
 
 
 def _same_question(first: frozenset[str], second: frozenset[str]) -> bool:

@@ -14,20 +14,19 @@ class Parameters:
         min_cluster_size: exchanges that make a family.
         link_rate: false discovery rate of account links.
         ratio_floor: highest C/W an innocent pool is taken to reach: the null of the exchangeability test.
-        ratio_ceiling: C/W whose lower limit is above this is an artefact: the pool was gathered by what is alike across
-            accounts, and slices that were dealt are as alike within.
-        finding_rate: false discovery rate of that test over all candidates of a run.
+        mixing_ceiling: least neighbour mixing an innocent pool is taken to have: the null of that test.
+        share_spread_min: least spread of the logarithm of their shares innocent accounts are taken to have.
+        content_rate: p-value of a pool's content above which it is ordinary, however equal the shares.
+        promising_rate: p-value up to which a pool is grown, to see whether there is more of it.
+        finding_rate: false discovery rate over the groups of pools of a run.
+        silence_rate: chance with which a window without a campaign may have a finding at all.
         across_min: least mean similarity across accounts, above the window's mean, that makes a pool one subject
             matter rather than the general public.
-        across_region_min: likewise for pools found inside a region, whose texts are alike to begin with.
         repeats_max: largest share of a pool's texts that several of its principals sent; dealt slices do not repeat,
             crowds that draw from a common bank do.
         rewrapped_max: likewise for the same question in another wrapping, where such pairs are found across
             principals and not within them at this significance, `rewrapped_rate`.
         principals_min: principals that make a campaign.
-        principals_region_min: likewise for pools found inside a region.
-        label_z_max: z of the similarity within accounts among shufflings of the labels, above which who asked matters;
-            not asked of pools whose C/W is at least `label_ratio_max`: among many queries any trifle is significant.
         texts_min: distinct texts that are worth the name of a harvest.
         run_items_min: distinct benchmark items one account asks in a benchmark run.
         run_coverage_min: share of a benchmark that one account covers in a benchmark run.
@@ -37,19 +36,19 @@ class Parameters:
     min_samples: int = 5
     min_cluster_size: int = 10
     link_rate: float = 0.01
-    ratio_floor: float = 0.86
-    ratio_ceiling: float = 1.1
-    finding_rate: float = 0.05
+    ratio_floor: float = 0.85
+    mixing_ceiling: float = 1.3
+    share_spread_min: float = 0.45
+    content_rate: float = 0.1
+    promising_rate: float = 0.1
+    finding_rate: float = 0.15
+    silence_rate: float = 0.05
     across_min: float = 0.045
-    across_region_min: float = 0.2
-    repeats_max: float = 0.03
+    repeats_max: float = 0.05
     rewrapped_max: float = 0.1
-    rewrapped_rate: float = 0.001
+    rewrapped_rate: float = 0.01
     principals_min: int = 3
-    principals_region_min: int = 5
-    label_z_max: float = 4.0
-    label_ratio_max: float = 0.98
-    texts_min: int = 40
+    texts_min: int = 20
     run_items_min: int = 50
     run_coverage_min: float = 0.25
     seed: int = 0

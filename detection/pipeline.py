@@ -1,18 +1,20 @@
 """The whole of detection, top to bottom: cluster, link, test, findings."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
+from numpy.typing import NDArray
 
 from coterie.detection.candidates import Candidate, find_candidates
 from coterie.detection.decision import ViewData, judge
 from coterie.detection.families import Families, find_families
 from coterie.detection.family_record import record_families
 from coterie.detection.identity import with_lineage
-from coterie.detection.items import make_items
+from coterie.detection.items import make_items, neighbourhood
+from coterie.detection.overlap import same_questions
 from coterie.detection.parameters import Parameters
-from coterie.detection.pools import Principals, find_principals, match_benchmarks
+from coterie.detection.pools import find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
 from coterie.detection.views import stripped_texts
 from coterie.domain import (
@@ -82,9 +84,12 @@ def detect(
     views: dict[str, ViewData] = {}
     candidates: list[Candidate] = []
     for number, view in enumerate(window.views.values()):
-        views[view.name] = _view_data(window, view, principals, cores)
+        contents = _contents(view, window.raw.text, cores)
+        items = make_items(view, principals.of_row, principals.count)
+        views[view.name] = ViewData(items, neighbourhood(items), same_questions(view.graph, contents))
         candidates += find_candidates(
-            views[view.name].items,
+            items,
+            views[view.name].around,
             families[view.name],
             view.name,
             link_rate=parameters.link_rate,
@@ -98,7 +103,7 @@ def detect(
     tell("findings", 0.0)
     hits = match_benchmarks(window)
     findings = [
-        campaign_finding(window, principals, verdict, views[verdict.view], named_families, hits, parameters)
+        campaign_finding(window, principals, verdict, views[verdict.view], named_families, hits, cores, parameters)
         for verdict in passed
     ]
     accused = np.zeros(principals.count, bool)
@@ -151,17 +156,11 @@ def _families(view: View, parameters: Parameters) -> Families:
     )
 
 
-def _view_data(window: Window, view: View, principals: Principals, cores: list[str]) -> ViewData:
-    """What the tests need of a view; a view's text takes the core of a raw text it stands for."""
-    bare = window.views.get("stripped", view)
-    of_view = [""] * len(view.vectors)
-    bare_text = np.full(len(view.vectors), -1, np.int32)
+def _contents(view: View, raw_text: NDArray[np.int32], cores: Sequence[str]) -> list[str]:
+    """What each text of a view says without boilerplate: the core of a raw text that it stands for."""
+    contents = [""] * len(view.vectors)
     held = view.text >= 0
     first, at = np.unique(view.text[held], return_index=True)
-    rows = np.flatnonzero(held)[at]
-    bare_text[first] = bare.text[rows]
-    for row, raw in zip(first.tolist(), window.raw.text[rows].tolist(), strict=True):
-        of_view[row] = cores[raw]
-    items = make_items(view, principals.of_row, principals.count)
-    other = items if bare is view else make_items(bare, principals.of_row, principals.count)
-    return ViewData(items, view.graph, of_view, other.vectors, bare_text)
+    for row, raw in zip(first.tolist(), raw_text[held][at].tolist(), strict=True):
+        contents[row] = cores[raw]
+    return contents

@@ -46,9 +46,14 @@ def campaign_finding(
     view: ViewData,
     families: NamedFamilies,
     hits: Sequence[BenchmarkHits],
+    cores: Sequence[str],
     parameters: Parameters,
 ) -> Finding:
-    """The finding for a pool that passed, with its evidence and what speaks against it."""
+    """The finding for a pool that passed, with its evidence and what speaks against it.
+
+    Args:
+        cores: the window's texts without boilerplate.
+    """
     items = view.items
     rows = pool_rows(
         window.views[verdict.view].text,
@@ -59,7 +64,6 @@ def campaign_finding(
     pool = make_pool(window, principals, rows)
     benchmarks = _benchmarks(pool, hits)
     named = {benchmark.name for benchmark in benchmarks}
-    cores = _cores(window, verdict.view, view)
     evidence = campaign_evidence(pool, verdict, view, [hit for hit in hits if hit.name in named], cores, parameters)
     work = f"the items of {benchmarks[0].name}" if benchmarks else f"{len(pool.texts):,} prompts"
     title = f"{len(pool.accounts)} accounts share out {work}"
@@ -71,21 +75,12 @@ def campaign_finding(
         pool,
         FindingKind.CAMPAIGN,
         title,
-        _confidence(verdict, parameters),
+        _confidence(verdict),
         families,
         benchmarks,
         evidence,
         counter_evidence(pool, verdict, cores),
     )
-
-
-def _cores(window: Window, name: str, view: ViewData) -> list[str]:
-    """The window's raw texts without boilerplate, by way of what a view's texts stand for; "" where it has none."""
-    cores = [""] * len(window.texts)
-    pairs = np.unique(np.column_stack((window.raw.text, window.views[name].text)), axis=0)
-    for raw, text in pairs[pairs[:, 1] >= 0].tolist():
-        cores[raw] = view.cores[text]
-    return cores
 
 
 def benchmark_run_findings(
@@ -287,13 +282,9 @@ def _exemplars(pool: PoolView) -> tuple[ExchangeId, ...]:
     return tuple(window.rows.exchange_ids[row] for row in chosen)
 
 
-def _confidence(verdict: Verdict, parameters: Parameters) -> float:
-    """Between .5 and .99 by how far the lower limit of C/W clears the floor, how many texts and how many customers.
+def _confidence(verdict: Verdict) -> float:
+    """Between .5 and .99: how far the p-value of the pool lies below what any window of innocents gives by chance.
 
-    A ranking, not yet a calibrated probability.
+    A logistic curve of its logarithm, .75 at 1 in 1,000. A ranking until reviews say how often it was right.
     """
-    assert verdict.result is not None
-    clear = (verdict.result.ratio_low - parameters.ratio_floor) / (1 - parameters.ratio_floor)
-    volume = 1 - np.exp(-verdict.texts / 100)
-    breadth = 1 - np.exp(-len(verdict.principals) / 3)
-    return float(min(0.99, 0.5 + 0.5 * float(np.clip(clear, 0, 1)) * volume * breadth))
+    return float(min(0.99, 1 / (1 + np.sqrt(verdict.p_value / 1e-3) / 3)))

@@ -1,7 +1,9 @@
 """Views: other readings of a prompt, in which a dealt-out list is still one pool.
 
 The `stripped` view removes what carries no question: the template that many accounts share, and the prefix or persona
-that one account puts before everything. What is common is learned from the window itself.
+that one account puts before everything. The `multilingual` view reads what is left of it with a multilingual encoder,
+and takes out what texts of one language have in common, so that a list dealt out in many languages lies in one place.
+All of it is learned from the window itself.
 """
 
 import re
@@ -18,6 +20,9 @@ SHARED_TEXTS_MIN = 8
 
 ACCOUNT_SHARE_MIN = 0.3
 """Share of one account's distinct texts that its constant must appear in."""
+
+SPEAKERS_HALF = 4
+"""Accounts that speak a language for half of its mean to be taken for the language's rather than for theirs."""
 
 # CJK text has no spaces: there a character is a word.
 _WORD = re.compile(r"[぀-ヿ㐀-鿿가-힯]|[^\W_]+|[^\w\s]")
@@ -48,6 +53,35 @@ def stripped_texts(
         text if not cover.any() else _kept(text, span, cover)
         for text, span, cover in zip(texts, spans, covered, strict=True)
     ]
+
+
+def without_language(
+    vectors: NDArray[np.float32],
+    language: NDArray[np.int16],
+    text_of_row: NDArray[np.int32],
+    account_of_row: NDArray[np.int32],
+) -> NDArray[np.float32]:
+    """float32[m, dim]: unit rows, less what the texts of each language have in common.
+
+    The mean of a language counts the less the fewer accounts speak it: of one that a single account speaks, the mean is
+    what that account asks. Cost: linear in texts.
+
+    Args:
+        vectors: float32[m, dim], unit rows of a multilingual encoder.
+        language: int16[m], the language of each text.
+        text_of_row, account_of_row: int32[n], the text (-1 for none) and the account of each exchange.
+    """
+    languages = int(language.max(initial=-1)) + 1
+    held = text_of_row >= 0
+    speaks = np.unique(np.column_stack((language[text_of_row[held]], account_of_row[held])), axis=0)
+    speakers = np.bincount(speaks[:, 0], minlength=languages)
+    sums = np.zeros((languages, vectors.shape[1]))
+    np.add.at(sums, language, vectors)
+    means = sums / np.maximum(np.bincount(language, minlength=languages), 1)[:, None]
+    share = speakers / (speakers + SPEAKERS_HALF)
+    rest = vectors - (means * share[:, None]).astype(np.float32)[language]
+    length = np.linalg.norm(rest, axis=1, keepdims=True)
+    return np.where(length > 1e-6, rest / np.maximum(length, 1e-6), vectors).astype(np.float32)
 
 
 def _shingles(

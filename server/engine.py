@@ -84,6 +84,7 @@ class Engine:
         self._benchmarks: Benchmarks | None = None
         self._graphs: Graphs | None = None
         self._embedding = Embedding(store, config, self._follow)
+        self._multilingual = Multilingual(store)
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
         self._families = StandingFamilies(store)
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
@@ -380,7 +381,9 @@ class Engine:
         from coterie.server.pipeline import Pipeline
 
         graphs = self._made_graphs()
-        pipeline = Pipeline(self.store, self._embedding, self._made_benchmarks(), graphs, self.config)
+        pipeline = Pipeline(
+            self.store, self._embedding, self._multilingual, self._made_benchmarks(), graphs, self.config
+        )
         outcome = pipeline.recluster(run, stages)
         try:
             graphs.save_when_due()
@@ -432,7 +435,7 @@ class Engine:
             if self._benchmarks is None:
                 from coterie.server.benchmarks import Benchmarks
 
-                self._benchmarks = Benchmarks(self.store, Multilingual(self.store))
+                self._benchmarks = Benchmarks(self.store, self._multilingual)
             return self._benchmarks
 
 

@@ -10,6 +10,7 @@ from coterie.server.embedding import Embedding
 from coterie.server.families import family_history, slice_name
 from coterie.server.graphs import Graphs
 from coterie.server.jobs import Outcome
+from coterie.server.multilingual import Multilingual
 from coterie.server.stages import Stages
 from coterie.server.views import WindowBuilder
 from coterie.store import Store
@@ -21,11 +22,17 @@ class Pipeline:
     """Re-clusters a window."""
 
     def __init__(
-        self, store: Store, embedding: Embedding, benchmarks: Benchmarks, graphs: Graphs, config: Config
+        self,
+        store: Store,
+        embedding: Embedding,
+        multilingual: Multilingual,
+        benchmarks: Benchmarks,
+        graphs: Graphs,
+        config: Config,
     ) -> None:
         self._store = store
         self._embedding = embedding
-        self._builder = WindowBuilder(store, embedding, benchmarks, graphs, config)
+        self._builder = WindowBuilder(store, embedding, multilingual, benchmarks, graphs, config)
         self._window_us = round(config.window_days * US_PER_DAY)
 
     def recluster(self, run: Run, stages: Stages) -> Outcome:

@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection import stripped_texts
+from coterie.detection import detect_languages, stripped_texts, without_language
 from coterie.domain import (
     CancelledRunError,
     Finding,
@@ -18,11 +18,12 @@ from coterie.domain import (
     normalise,
     text_digest,
 )
-from coterie.index import graph_recall
+from coterie.index import graph_recall, neighbour_graph
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
 from coterie.server.graphs import Graphs
+from coterie.server.multilingual import Multilingual
 from coterie.server.stages import Stages
 from coterie.store import Store
 
@@ -33,10 +34,17 @@ class WindowBuilder:
     """Makes the vectors and the graph of each view."""
 
     def __init__(
-        self, store: Store, embedding: Embedding, benchmarks: Benchmarks, graphs: Graphs, config: Config
+        self,
+        store: Store,
+        embedding: Embedding,
+        multilingual: Multilingual,
+        benchmarks: Benchmarks,
+        graphs: Graphs,
+        config: Config,
     ) -> None:
         self._store = store
         self._embedding = embedding
+        self._multilingual = multilingual
         self._benchmarks = benchmarks
         self._graphs = graphs
         self._config = config
@@ -60,19 +68,21 @@ class WindowBuilder:
         stages.progress(0.2)
         stripped = self._stripped(texts, text, rows, vectors, stages)
         stages.enter("graph")
-        name = "" if part.field is TextField.PROMPT else "response-"
+        kind = "" if part.field is TextField.PROMPT else "response-"
         progress = _cancellable(stages.part(0.0, 0.5), stages.cancelled)
-        graph = self._graph(f"{name}raw", text_ids, vectors, stages, progress, whole=whole)
+        graph = self._graph(f"{kind}raw", text_ids, vectors, stages, progress, whole=whole)
         views = {"raw": View("raw", vectors, graph, text)}
         if stripped is not None:
-            stripped_vectors, stripped_text = stripped
+            names, stripped_vectors, stripped_text = stripped
             # A derived text goes by the first text that it is derived from.
             first = np.full(len(stripped_vectors), np.iinfo(np.int64).max)
             held = stripped_text >= 0
             np.minimum.at(first, stripped_text[held], rows.prompt[held])
             progress = _cancellable(stages.part(0.5, 1.0), stages.cancelled)
-            graph = self._graph(f"{name}stripped", first, stripped_vectors, stages, progress, whole=whole)
+            graph = self._graph(f"{kind}stripped", first, stripped_vectors, stages, progress, whole=whole)
             views["stripped"] = View("stripped", stripped_vectors, graph, stripped_text)
+            if not self._config.monolingual:
+                views["multilingual"] = self._multilingual_view(names, stripped_text, rows, stages)
         self._measure(rows, views, stages)
         stages.enter("benchmarks")
         prompts = part.field is TextField.PROMPT
@@ -93,8 +103,8 @@ class WindowBuilder:
         rows: WindowRows,
         raw_vectors: NDArray[np.float32],
         stages: Stages,
-    ) -> tuple[NDArray[np.float32], NDArray[np.int32]] | None:
-        """Vectors of the distinct stripped texts, and each exchange's row in them; None when nothing is left."""
+    ) -> tuple[list[str], NDArray[np.float32], NDArray[np.int32]] | None:
+        """The distinct stripped texts, their vectors, and each exchange's row in them; None when nothing is left."""
         kept = [normalise(stripped) for stripped in stripped_texts(texts, text, rows.account)]
         stages.progress(0.4)
         numbers: dict[str, int] = {}
@@ -103,7 +113,18 @@ class WindowBuilder:
             return None
         known = {text_digest(normalise(raw)): row for row, raw in enumerate(texts)}
         vectors = self._derived(list(numbers), known, raw_vectors, stages)
-        return vectors, np.array(row_of_text, dtype=np.int32)[text]
+        return list(numbers), vectors, np.array(row_of_text, dtype=np.int32)[text]
+
+    def _multilingual_view(
+        self, texts: Sequence[str], text: NDArray[np.int32], rows: WindowRows, stages: Stages
+    ) -> View:
+        """The stripped texts in any language. Its graph is made anew: what a language has in common is learned."""
+        stages.enter("multilingual")
+        read = self._multilingual.vectors(texts, stages.cancelled, stages.part(0.0, 0.6))
+        vectors = without_language(read, detect_languages(texts), text, rows.account)
+        k = max(1, min(self._config.graph_k, len(texts) - 1))
+        graph = neighbour_graph(vectors, k, progress=_cancellable(stages.part(0.6, 1.0), stages.cancelled))
+        return View("multilingual", vectors, graph, text)
 
     def _derived(
         self,

@@ -8,22 +8,23 @@ from coterie.domain import Window
 NEVER = 1e9
 
 OFF: dict[str, dict[str, float]] = {
-    "exchangeability": {"ratio_floor": -NEVER},
-    "ratio ceiling": {"ratio_ceiling": NEVER},
-    "false discovery control": {"finding_rate": 1.0},
-    "asked more alike than the public": {"across_min": -NEVER, "across_region_min": -NEVER},
-    "asked more alike, inside a region": {"across_region_min": -NEVER},
+    "content on the whole (C/W)": {"ratio_floor": -NEVER},
+    "content close up (neighbour mixing)": {"mixing_ceiling": NEVER},
+    "content at all": {"content_rate": 1.0},
+    "equal shares": {"share_spread_min": 1e-6},
+    "growth": {"promising_rate": 0.0},
+    "false discovery control": {"finding_rate": 1.0, "silence_rate": NEVER},
+    "silence without a campaign": {"silence_rate": NEVER},
+    "asked more alike than the public": {"across_min": -NEVER},
     "no common source (repeats)": {"repeats_max": 1.0},
     "no common source (rewrapped)": {"rewrapped_max": 1.0},
-    "label permutation": {"label_z_max": NEVER},
-    "more customers inside a region": {"principals_region_min": 3},
     "distinct texts": {"texts_min": 1},
 }
 """Condition -> the limits that make it hold for everybody."""
 
 NO_CONDITION = frozenset(
     {"min_samples", "min_cluster_size", "link_rate", "seed", "run_items_min", "run_coverage_min"}
-    | {"label_ratio_max", "rewrapped_rate", "principals_min"}
+    | {"rewrapped_rate", "principals_min"}
 )
 """Parameters that are no condition of a campaign, that only refine one which has a line above, or that the tests
 themselves need (three customers)."""

@@ -37,6 +37,8 @@ RANDOM_SIZE = 12
 class WordVectors:
     """A text's vector is the sum of random directions, one for each of its words; it stands in for `VectorCache`."""
 
+    multilingual = None
+
     def vectors(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """float32[n, dim], unit rows."""
         numbers: dict[str, int] = {}

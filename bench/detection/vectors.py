@@ -3,13 +3,14 @@
 import os
 import sqlite3
 from collections.abc import Sequence
+from functools import cached_property
 from pathlib import Path
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import text_digest
-from coterie.embedder import Encoder, load_encoder
+from coterie.embedder import MULTILINGUAL_MODEL, Encoder, load_encoder
 
 _AT_ONCE = 2_048
 _ASKED_AT_ONCE = 500
@@ -25,6 +26,7 @@ class VectorCache:
 
     def __init__(self, folder: Path, model: str) -> None:
         folder.mkdir(parents=True, exist_ok=True)
+        self._folder = folder
         self._model = model
         self._encoder: Encoder | None = None
         self._database = sqlite3.connect(folder / f"{model.replace(os.sep, '_')}.sqlite", timeout=120.0)
@@ -53,6 +55,11 @@ class VectorCache:
         if not digests:
             return np.zeros((0, self.encoder.dim), np.float32)
         return np.stack([known[digest] for digest in digests]).astype(np.float32)
+
+    @cached_property
+    def multilingual(self) -> "VectorCache | None":
+        """The cache of the multilingual model; None beside the model-free encoder, which is for quick tests."""
+        return None if self._model.startswith("hash") else VectorCache(self._folder, MULTILINGUAL_MODEL)
 
     @property
     def encoder(self) -> Encoder:

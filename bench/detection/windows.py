@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.detection.vectors import VectorCache
-from coterie.detection import stripped_texts
+from coterie.detection import detect_languages, stripped_texts, without_language
 from coterie.domain import RESERVED_ATTRIBUTES, Exchange, View, Window, WindowRows, normalise
 from coterie.index import neighbour_graph
 
@@ -21,17 +21,26 @@ def make_window(events: Sequence[Exchange], cache: VectorCache) -> Window:
     text_ids, text = np.unique(rows.prompt, return_inverse=True)
     names = [contents[number - 1] for number in text_ids.tolist()]
     text = text.astype(np.int32)
-    views = {"raw": _view("raw", names, text, cache)}
+    views = {"raw": _view("raw", cache.vectors(names), text)}
     kept = [normalise(stripped) for stripped in stripped_texts(names, text, rows.account)]
     numbers: dict[str, int] = {}
     of_text = np.array([numbers.setdefault(bare, len(numbers)) if bare else -1 for bare in kept], np.int32)
     if numbers:
-        views["stripped"] = _view("stripped", list(numbers), of_text[text], cache)
+        views["stripped"] = _view("stripped", cache.vectors(list(numbers)), of_text[text])
+        if cache.multilingual is not None:
+            views["multilingual"] = multilingual_view(list(numbers), of_text[text], rows.account, cache.multilingual)
     return Window(rows=rows, text_ids=text_ids, texts=tuple(names), views=views)
 
 
-def _view(name: str, texts: Sequence[str], text: NDArray[np.int32], cache: VectorCache) -> View:
-    vectors = cache.vectors(texts)
+def multilingual_view(
+    texts: Sequence[str], text: NDArray[np.int32], account: NDArray[np.int32], cache: VectorCache
+) -> View:
+    """What is left of the prompts, whatever language it is in."""
+    vectors = without_language(cache.vectors(texts), detect_languages(texts), text, account)
+    return _view("multilingual", vectors, text)
+
+
+def _view(name: str, vectors: NDArray[np.float32], text: NDArray[np.int32]) -> View:
     return View(name, vectors, neighbour_graph(vectors, GRAPH_K), text)
 
 

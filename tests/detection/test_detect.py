@@ -38,7 +38,8 @@ def test_a_campaign_is_found_whole_with_tested_evidence() -> None:
     (finding,) = detection.findings
     assert {account.account_id for account in finding.accounts} == set(members)
     named = {item.name: item for item in finding.evidence}
-    assert {"exchangeability", "label_permutation", "excess_links", "partition", "harvest"} <= set(named)
+    assert {"exchangeability", "neighbour_mixing", "share_spread", "label_permutation", "excess_links"} <= set(named)
+    assert {"partition", "harvest"} <= set(named)
     assert named["exchangeability"].p_value is not None
     assert named["exchangeability"].p_value < 1e-3
     assert named["harvest"].value == 12 * 30
@@ -225,7 +226,8 @@ def test_customers_behind_one_template_are_no_campaign() -> None:
     stripped = View("stripped", vectors, exact_graph(vectors, 20), raw.text)
     seen = Window(window.rows, window.text_ids, window.texts, {"raw": raw, "stripped": stripped})
     assert not [finding for finding in detect(seen).findings if finding.kind is FindingKind.CAMPAIGN]
-    assert any("template" in standing.reason for standing in detect(seen).standings)
+    reasons = {standing.reason for standing in detect(seen).standings if standing.account_id.startswith("customer")}
+    assert any("trains of thought of their own" in reason or "interchangeable" in reason for reason in reasons)
 
 
 def test_two_lists_side_by_side_are_two_findings() -> None:
@@ -276,3 +278,26 @@ def test_a_finding_on_a_slice_is_another_finding_and_says_what_was_looked_at() -
     (against,) = [item for item in sliced[0].counter_evidence if item.name == "slice"]
     assert "2 models and 1 labels" in against.summary
     assert against.value == part.rows.size
+
+
+def test_a_campaign_in_a_slice_of_which_one_account_has_the_bulk_is_found_without_it() -> None:
+    world = World(15)
+    world.people(40)
+    subject = world.subject()
+    members = [f"team-{number}" for number in range(10)]
+    for member in members:
+        world.ask(member, [world.text(subject, spread=1.2) for _ in range(20)])
+    world.ask("bulk", [world.text(subject, spread=1.2) for _ in range(400)])
+    assert accused(world.window()) == set(members)
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_three_accounts_that_share_a_list_evenly_are_found_and_three_experts_are_not(seed: int) -> None:
+    world = World(seed)
+    world.people(60)
+    members = world.campaign("trio", 4, each=40)
+    field = world.subject()
+    for number in range(4):
+        own = world.subject(around=field, spread=0.8)
+        world.ask(f"expert-{number}", [world.text(own) for _ in range(40)])
+    assert accused(world.window()) == set(members)

@@ -5,8 +5,10 @@ import pytest
 from scipy import stats
 from worlds import World
 
-from coterie.detection.decision import innocence_p_value
+from coterie.detection.decision import content_p_value
 from coterie.detection.exchangeability import exchangeability, permutation_z
+from coterie.detection.mixing import Mixing
+from coterie.detection.parameters import Parameters
 
 
 def pool(world: World, accounts: int, each: int, *, own: float) -> tuple[np.ndarray, np.ndarray]:
@@ -79,13 +81,16 @@ def test_permutation_z_is_standard_under_exchangeability() -> None:
 
 
 def test_p_value_is_conservative_at_the_floor() -> None:
-    """Pools whose true C/W is the floor are accepted at most as often as the p-value says."""
+    """Pools whose true C/W and mixing lie at their floors are accepted at most as often as the p-value says."""
     p_values = []
+    rng = np.random.default_rng(0)
+    limits = Parameters(ratio_floor=0.86)
     for seed in range(60):
         vectors, account = pool(World(1000 + seed), 10, 20, own=0.5)
         result = exchangeability(vectors, account)
         assert result is not None
-        p_values.append(innocence_p_value(result, 10, 0.86))
+        mixing = Mixing(limits.mixing_ceiling + 0.1 * rng.normal(), 0.1, 400)
+        p_values.append(content_p_value(result, mixing, 10, limits))
     assert np.mean(np.array(p_values) < 0.05) <= 0.15
 
 

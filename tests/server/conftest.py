@@ -54,7 +54,9 @@ def exchange() -> Callable[..., Exchange]:
 
 @pytest.fixture
 def config(tmp_path: Path) -> Config:
-    return Config(data_dir=tmp_path / "data", listen="127.0.0.1:0", model="hash", shutdown_grace_s=5.0)
+    return Config(
+        data_dir=tmp_path / "data", listen="127.0.0.1:0", model="hash", monolingual=True, shutdown_grace_s=5.0
+    )
 
 
 @pytest.fixture
