@@ -1,5 +1,6 @@
 """Which known programming tasks a program is of: by the words that survive a change of language."""
 
+import threading
 from collections.abc import Sequence
 
 import numpy as np
@@ -21,31 +22,33 @@ class ProgramIndex:
 
     Only texts that look like programs are held and looked up. Words are weighted by inverse document frequency, and a
     text is scored by the weight it holds of an item's words: what else is in a long text counts nothing.
-    Not thread-safe: the caller sees that nothing is added during a search.
+    Thread-safe.
     """
 
     def __init__(self) -> None:
         self._words: list[NDArray[np.int64]] = []
         self._numbers: list[int] = []
         self._weighted: sparse.csr_matrix | None = None
+        self._turn = threading.Lock()
 
     def add(self, items: Sequence[str], first: int) -> None:
         """Add those of some items that are programs; the first is called `first`, the others follow."""
-        for number, item in enumerate(items, start=first):
-            features = _features(item)
-            if len(features):
-                self._words.append(features)
-                self._numbers.append(number)
-        self._weighted = None
+        found = [(number, features) for number, item in enumerate(items, first) if len(features := _features(item))]
+        with self._turn:
+            self._numbers += [number for number, _ in found]
+            self._words += [features for _, features in found]
+            self._weighted = None
 
     def search(self, texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
         """Up to 5 items for each program among the texts: (text int64[p], item int64[p])."""
         asked = [(row, features) for row, text in enumerate(texts) if len(features := _features(text))]
         if not asked or not self._numbers:
             return np.zeros(0, np.int64), np.zeros(0, np.int64)
-        if self._weighted is None:
-            self._weighted = self._weigh()
-        scores = (_held([features for _, features in asked]) @ self._weighted.T).tocsr()
+        with self._turn:
+            if self._weighted is None:
+                self._weighted = self._weigh()
+            weighted = self._weighted
+        scores = (_held([features for _, features in asked]) @ weighted.T).tocsr()
         rows, items = [], []
         for place, (row, _) in enumerate(asked):
             within = slice(scores.indptr[place], scores.indptr[place + 1])

@@ -16,7 +16,7 @@ from coterie.store import Store
 _NEAREST = 5
 """Distinct item texts looked at by meaning, over all benchmarks; the item of a hidden text is among them."""
 
-_PROBES = 24
+PROBES = 24
 """Lists of the index a search looks at once there are over 100,000 items."""
 
 
@@ -54,7 +54,6 @@ class Benchmarks:
         self._texts: list[str] = []
         self._wordings = FingerprintIndex()
         self._programs = ProgramIndex()
-        self._programs_turn = threading.Lock()
         self._meanings: VectorIndex | None = None
 
     def names(self) -> list[str]:
@@ -116,37 +115,45 @@ class Benchmarks:
         vectors = self._multilingual.vectors(list(new.values()), cancelled)
         first = len(self._texts)
         if self._meanings is None:
-            self._meanings = VectorIndex(vectors.shape[1], probes=_PROBES)
+            self._meanings = VectorIndex(vectors.shape[1], probes=PROBES)
         # In this order a search beside it meets only numbers whose text is there.
         self._texts.extend(new.values())
         self._number.update({digest: first + place for place, digest in enumerate(new)})
         self._meanings.add(np.arange(first, len(self._texts)), vectors)
         self._wordings.add(list(new.values()))
-        with self._programs_turn:
-            self._programs.add(list(new.values()), first)
+        self._programs.add(list(new.values()), first)
         numbers = np.array([self._number[digest] for digest in digests], np.int64)
         return Registered(name, tuple(item.item_id for item in items), tuple(texts), numbers)
 
     def _candidates(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Candidates:
-        """What lies near by meaning, what is held by wording, and for programs what they keep when they are ported.
-
-        Cost: linear in the texts and their length.
-        """
         assert self._meanings is not None
-        near, cosines = self._meanings.search(vectors, _NEAREST)
-        row, slot = np.nonzero(near >= 0)
-        held_by, held, _ = self._wordings.search(texts)
-        with self._programs_turn:
-            program, task = self._programs.search(texts)
-        width = len(self._texts)
-        by_meaning = row * width + near[row, slot]
-        key = np.unique(np.concatenate((by_meaning, held_by * width + held, program * width + task)))
-        text, item = key // width, key % width
-        similarity = np.empty(len(key), np.float32)
-        similarity[np.searchsorted(key, by_meaning)] = cosines[row, slot]
-        rest = np.flatnonzero(~np.isin(key, by_meaning))
-        similarity[rest] = np.einsum("ij,ij->i", vectors[text[rest]], self._meanings.vectors(item[rest]))
-        return Candidates(text.astype(np.int32), item.astype(np.int32), similarity)
+        return find_candidates(self._meanings, self._wordings, self._programs, texts, vectors)
+
+
+def find_candidates(
+    meanings: VectorIndex,
+    wordings: FingerprintIndex,
+    programs: ProgramIndex,
+    texts: Sequence[str],
+    vectors: NDArray[np.float32],
+) -> Candidates:
+    """What lies near by meaning, what is held by wording, and for programs what they keep when they are ported.
+
+    Cost: linear in the texts and their length.
+    """
+    near, cosines = meanings.search(vectors, _NEAREST)
+    row, slot = np.nonzero(near >= 0)
+    held_by, held, _ = wordings.search(texts)
+    program, task = programs.search(texts)
+    width = max(len(meanings), len(wordings))
+    by_meaning = row * width + near[row, slot]
+    key = np.unique(np.concatenate((by_meaning, held_by * width + held, program * width + task)))
+    text, item = key // width, key % width
+    similarity = np.empty(len(key), np.float32)
+    similarity[np.searchsorted(key, by_meaning)] = cosines[row, slot]
+    rest = np.flatnonzero(~np.isin(key, by_meaning))
+    similarity[rest] = np.einsum("ij,ij->i", vectors[text[rest]], meanings.vectors(item[rest]))
+    return Candidates(text.astype(np.int32), item.astype(np.int32), similarity)
 
 
 _NO_CANDIDATES = Candidates(np.zeros(0, np.int32), np.zeros(0, np.int32), np.zeros(0, np.float32))

@@ -32,14 +32,14 @@ from coterie.detection.traits import find_traits
 from coterie.domain import normalise
 from coterie.embedder import MULTILINGUAL_MODEL
 from coterie.index import VectorIndex
+from coterie.server.benchmarks import Candidates, find_candidates
 
-NEAREST = 5
 ORIGINALS = {
     # Source of hidden items -> kind, and the source and name of the items.
     "rephrase_gsm8k": ("rephrased English", "gsm8k_test/"),
     "humaneval_c": ("ported to C", "humaneval/HumanEval/"),
     "humaneval_python": ("rephrased Python", "humaneval/HumanEval/"),
-    "abstract_algebra_test_chinese": ("Chinese", "abstract_algebra_test/"),
+    "abstract_algebra_test_chinese": ("Chinese: abstract algebra", "abstract_algebra_test/"),
 }
 
 
@@ -73,6 +73,9 @@ def load_items(corpus: Path) -> dict[str, str]:
     for record in records(corpus / "F_llm_decontaminator_rephrase.jsonl.gz"):
         if str(record["id"]).startswith("abstract_algebra_test/"):
             items[str(record["id"])] = str(record["text"])
+    for record in records(corpus / "F_xquad_questions.jsonl.gz"):
+        if record["lang"] == "en":
+            items[f"xquad/{record['meta']['parallel_id']}"] = str(record["text"])  # type: ignore[index]
     return {name: text for name, text in items.items() if text.strip()}
 
 
@@ -84,10 +87,11 @@ def load_hidden(corpus: Path, items: dict[str, str]) -> list[Hidden]:
         if task in ORIGINALS:
             kind, name = ORIGINALS[task]
             hidden.append(Hidden(kind, str(record["text"]), name + number))
-    for record in records(corpus / "F_mgsm.jsonl.gz"):
-        if record["lang"] != "en":
-            kind = "Chinese" if record["lang"] == "zh" else "de, es, fr, ru"
-            hidden.append(Hidden(kind, str(record["text"]), f"gsm8k_test/{record['meta']['parallel_id']}"))  # type: ignore[index]
+    for source, name, of in (("mgsm", "MGSM", "gsm8k_test"), ("xquad_questions", "XQuAD", "xquad")):
+        for record in records(corpus / f"F_{source}.jsonl.gz"):
+            if record["lang"] != "en":
+                kind = f"{'Chinese' if record['lang'] == 'zh' else 'other languages'}: {name}"
+                hidden.append(Hidden(kind, str(record["text"]), f"{of}/{record['meta']['parallel_id']}"))  # type: ignore[index]
     return [one for one in hidden if one.item in items]
 
 
@@ -107,21 +111,13 @@ def load_ordinary(corpus: Path, items: dict[str, str], each: int, seed: int) -> 
 
 def candidates(
     texts: list[str], items: list[str], vectors: NDArray[np.float32], of_items: NDArray[np.float32]
-) -> tuple[NDArray[np.int32], NDArray[np.int32], NDArray[np.float32]]:
-    """The pairs that the service compares, as server/benchmarks.py finds them."""
+) -> Candidates:
+    """The pairs that the service compares."""
     meanings, wordings, programs = VectorIndex(vectors.shape[1]), FingerprintIndex(), ProgramIndex()
     meanings.add(np.arange(len(items)), of_items)
     wordings.add(items)
     programs.add(items, 0)
-    near, _ = meanings.search(vectors, NEAREST)
-    row, slot = np.nonzero(near >= 0)
-    held_by, held, _ = wordings.search(texts)
-    program, task = programs.search(texts)
-    width = len(items)
-    key = np.unique(np.concatenate((row * width + near[row, slot], held_by * width + held, program * width + task)))
-    text, item = key // width, key % width
-    cosine = np.einsum("ij,ij->i", vectors[text], of_items[item])
-    return text.astype(np.int32), item.astype(np.int32), cosine.astype(np.float32)
+    return find_candidates(meanings, wordings, programs, texts, vectors)
 
 
 def score(truth: list[int], answer: dict[int, int]) -> dict[str, float]:
@@ -162,35 +158,29 @@ def tuned_limit(measure: Callable[[float], float], values: NDArray[np.float64]) 
     return float(max(limits, key=measure))
 
 
-def fit(texts: list[str], items: list[str], truth: list[int], pairs: tuple[NDArray[np.int32], ...]) -> None:
+def fit(texts: list[str], items: list[str], truth: list[int], pairs: Candidates) -> None:
     """Print logistic regression weights for pairs of one language, of two, and of programs."""
     from sklearn.linear_model import LogisticRegression
 
-    text, item, cosine = pairs
-    languages = (
-        detect_languages(texts),
-        dict(
-            zip(
-                np.unique(item).tolist(),
-                detect_languages([items[one] for one in np.unique(item).tolist()]),
-                strict=True,
-            )
-        ),
-    )
+    known = np.unique(pairs.item).tolist()
+    of_items = dict(zip(known, detect_languages([items[one] for one in known]).tolist(), strict=True))
+    of_texts = detect_languages(texts).tolist()
     of_item = lru_cache(maxsize=16_384)(lambda one: find_traits(items[one]))
     of_text = lru_cache(maxsize=1)(lambda row: find_traits(texts[row]))
     rows: dict[str, list[tuple[tuple[float, ...], bool]]] = {"rephrased": [], "translated": [], "ported": []}
-    for row, number, likeness in zip(text.tolist(), item.tolist(), cosine.tolist(), strict=True):
+    for row, number, likeness in zip(pairs.text.tolist(), pairs.item.tolist(), pairs.similarity.tolist(), strict=True):
         one, other = of_text(row), of_item(number)
-        same_language = languages[0][row] == languages[1][number]
+        same_language = of_texts[row] == of_items[number]
         if held_wording(one, other) or rules_out(one, other, likeness, same_language=same_language):
             continue
         kind = "ported" if one.is_code and other.is_code else "rephrased" if same_language else "translated"
         rows[kind].append((pair_features(one, other, likeness), truth[row] == number))
     for kind, found in rows.items():
-        model = LogisticRegression(C=10, max_iter=1_000).fit([row for row, _ in found], [is_it for _, is_it in found])
+        columns = 4 if kind == "translated" else 7  # words and wording do not stay in a translation
+        features, is_it = np.array([row[:columns] for row, _ in found]), np.array([right for _, right in found])
+        model = LogisticRegression(C=10, max_iter=3_000).fit(features, is_it)
         print(kind, len(found), [round(float(weight), 2) for weight in model.coef_[0]], model.intercept_.round(2))
-        log_odds, is_it = model.decision_function([row for row, _ in found]), np.array([is_it for _, is_it in found])
+        log_odds = model.decision_function(features)
         for limit in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0):
             named = log_odds >= limit
             print(f"  {limit}: right {(named & is_it).sum()} of {is_it.sum()}, wrong {(named & ~is_it).sum()}")
@@ -214,12 +204,12 @@ def measure(corpus: Path, cache: VectorCache, each: int, seed: int, *, fitting: 
     vectors = cache.vectors([normalise(text) for text in texts])
     of_items = cache.vectors([normalise(text) for text in items])
     started = time.process_time()
-    text, item, cosine = candidates(texts, items, vectors, of_items)
+    pairs = candidates(texts, items, vectors, of_items)
     if fitting:
-        fit(texts, items, truth, (text, item, cosine))
+        fit(texts, items, truth, pairs)
         return {}
     answer: dict[int, int] = {}
-    for pair in match_items(texts, items, text, item, cosine):
+    for pair in match_items(texts, items, pairs.text, pairs.item, pairs.similarity):
         answer.setdefault(pair.text, pair.item)
     cpu_s = time.process_time() - started
     near, likeness = VectorIndexNearest(of_items).nearest(vectors)

@@ -69,6 +69,11 @@ def test_a_question_of_the_same_subject_is_none():
     assert judged(text, ITEM, 0.72) == ""
 
 
+def test_questions_without_numbers_do_not_agree_in_them():
+    assert judged("what is the population size of south africa", "What is the population of the country?", 0.69) == ""
+    assert judged("How do I bake a potato?", "How do I bake a salmon in the oven of a stove?", 0.69) == ""
+
+
 def test_a_translation_needs_nearness_and_numbers():
     text = (
         "Ein Bäcker füllt morgens 14 Bleche mit je 23 Brötchen und verkauft vor Mittag 250 Brötchen. Nachmittags backt "
