@@ -28,6 +28,8 @@ from coterie.detection.trimming import ITEMS_MIN, trim
 SAME_PRINCIPALS = 0.5
 """Share of the smaller pool's principals that two pools have in common when they are parts of one campaign."""
 
+CONTRARY = 0.5
+"""p-value beyond which one of the two tests of content speaks for innocence."""
 
 MIXED_MAX = 1.1
 """Neighbour mixing, less two standard errors, of a pool that may still be one list."""
@@ -64,7 +66,7 @@ class Verdict:
         mixing: neighbour mixing, likewise.
         content_p_value: of "its accounts have subjects or trains of thought of their own".
         shares_p_value: of "its accounts' shares are as unequal as people's".
-        p_value: both together; 1 where it could not be tested.
+        p_value: both together; 1 where it could not be tested or its content is ordinary.
         reason: why it is not reported; empty when it is.
     """
 
@@ -148,14 +150,15 @@ def label_z(verdict: Verdict, view: ViewData) -> float:
 def content_p_value(result: Exchangeability, mixing: Mixing | None, principals: int, parameters: Parameters) -> float:
     """p of "its accounts have subjects and trains of thought of their own", from C/W and neighbour mixing.
 
-    The normal scores of both are averaged, which is valid however they depend on each other. Neither earns credit
-    beyond perfect interchangeability: more alike across than within says how the pool was gathered, and no more.
+    The normal scores of both are averaged, which is valid for scores that are jointly normal, however correlated. Both
+    must point the same way: where one of them lies on the innocent side of its floor the answer is 1. Neither earns
+    credit beyond perfect interchangeability: more alike across than within says how the pool was gathered, and no more.
     """
     error = max((result.ratio - result.ratio_low) / 1.645, 1e-3)
     on_the_whole = stats.t.sf((min(result.ratio, 1.0) - parameters.ratio_floor) / error, max(1, principals - 1))
-    close_up = (
-        1.0 if mixing is None else stats.norm.cdf((max(mixing.ratio, 1.0) - parameters.mixing_ceiling) / mixing.error)
-    )
+    close_up = 1.0 if mixing is None else mixing.p_value(parameters.mixing_ceiling)
+    if max(on_the_whole, close_up) > CONTRARY:
+        return 1.0
     both = np.clip([on_the_whole, close_up], 1e-12, 1 - 1e-12)
     return float(stats.norm.sf(stats.norm.isf(both).mean()))
 
@@ -185,7 +188,9 @@ def _too_little(verdict: Verdict, parameters: Parameters) -> str:
 def _ordinary(verdict: Verdict, parameters: Parameters) -> str:
     """In words, what of a tested pool is as innocent pools are."""
     assert verdict.result is not None
-    if verdict.mixing is not None and verdict.mixing.ratio > 1.0 + (parameters.mixing_ceiling - 1.0) / 2:
+    if verdict.mixing is None:
+        return "its questions have no neighbours in the pool"
+    if verdict.mixing.ratio > 1.0 + (parameters.mixing_ceiling - 1.0) / 2:
         return (
             f"its accounts follow trains of thought of their own: the nearest question is {verdict.mixing.ratio:.1f} "
             "times as often their own as chance gives"
@@ -256,7 +261,8 @@ def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verd
     without a campaign is to be silent, and the rate of false discoveries is a promise about traffic that has some.
 
     Over single pools it would be led astray: a campaign is found at many resolutions, and each of its pools would make
-    room for another false one.
+    room for another false one. A group goes by its clearest pool, so its p-value is valid only as far as innocent
+    pools' are conservative; that windows without a campaign stay silent is measured (bench/detection), not proved.
     """
     tested = [verdict for verdict in verdicts if verdict.result is not None]
     # What is a crowd for another reason is no campaign, however clear.

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import sparse, stats
 
 from coterie.detection.items import Items
 
@@ -31,27 +31,34 @@ class Mixing:
     pairs: int
 
     def p_value(self, ratio_min: float) -> float:
-        """p of "own neighbours are at least `ratio_min` times as frequent as shuffling gives" (one-sided normal)."""
-        return float(stats.norm.cdf((self.ratio - ratio_min) / self.error))
+        """p of "own neighbours are at least `ratio_min` times as frequent as shuffling gives" (one-sided normal).
+
+        A ratio below 1 earns no more than 1 does: it says how the pool was gathered, and not that it mixes better.
+        """
+        return float(stats.norm.cdf((max(self.ratio, 1.0) - ratio_min) / self.error))
 
 
 def neighbour_mixing(items: Items, chosen: NDArray[np.int64]) -> Mixing | None:
     """Measure a pool; None where its queries have no neighbours in it. Cost: linear in the pool's neighbours."""
-    text = items.text[chosen]
+    distinct, inverse = np.unique(items.text[chosen], return_inverse=True)
     principals, number, counts = np.unique(items.principal[chosen], return_inverse=True, return_counts=True)
-    near = items.adjacency[text][:, text].tocoo()
-    apart = text[near.row] != text[near.col]
-    source, target = near.row[apart], near.col[apart]
-    if not len(source):
+    # By distinct text: two popular texts side by side are one entry here, and holders times holders pairs of items.
+    near = items.adjacency[distinct][:, distinct].tocoo()
+    apart = near.row != near.col
+    near = sparse.csr_matrix((near.data[apart], (near.row[apart], near.col[apart])), shape=near.shape)
+    holds = sparse.csr_matrix((np.ones(len(chosen)), (inverse, number)), shape=(len(distinct), len(principals)))
+    spread = (near @ holds).tocsr()
+    own_of = np.asarray(spread[inverse, number]).ravel()
+    of_all = np.asarray(spread.sum(axis=1)).ravel()[inverse]
+    pairs = int(of_all.sum())
+    if not pairs:
         return None
-    own = np.bincount(
-        number[source], weights=(number[source] == number[target]).astype(np.float64), minlength=len(principals)
-    )
+    own = np.bincount(number, weights=own_of, minlength=len(principals))
     chance = (counts[number] - 1) / max(1, len(chosen) - 1)
-    expected = np.bincount(number[source], weights=chance[source], minlength=len(principals))
+    expected = np.bincount(number, weights=chance * of_all, minlength=len(principals))
     ratio = own.sum() / max(expected.sum(), 1.0)
     left_out = (own.sum() - own) / np.maximum(expected.sum() - expected, 1.0)
     n = len(principals)
-    spread = (n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()
+    jackknife = (n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()
     counting = max(ratio, 0.5) / max(expected.sum(), 1.0)
-    return Mixing(float(ratio), float(np.sqrt(spread + counting)), len(source))
+    return Mixing(float(ratio), float(np.sqrt(jackknife + counting)), pairs)

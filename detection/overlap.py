@@ -83,7 +83,8 @@ def overlap(principal: NDArray[np.int32], text: NDArray[np.int32], same: sparse.
     asked = (same[distinct][:, distinct] @ holds).tocsr()
     by_itself = np.asarray(asked[inverse, number]).ravel()
     by_others = np.asarray(asked.sum(axis=1)).ravel()[inverse] - by_itself
-    same_within, same_across = int(by_itself.sum()), int(by_others.sum())
+    # Each pair is seen from both of its ends.
+    same_within, same_across = int(by_itself.sum()) // 2, int(by_others.sum()) // 2
     return Overlap(
         repeated=float((holders[inverse] > 1).mean()) if len(text) else 0.0,
         pairs=pairs,

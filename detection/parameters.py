@@ -1,4 +1,4 @@
-"""What can be turned, and what it means. Decision thresholds were fixed on innocent traffic only."""
+"""What can be turned, and what it means. Nulls were fixed on innocent traffic; rates weigh misses and false alarms."""
 
 from dataclasses import asdict, dataclass, replace
 

@@ -143,11 +143,11 @@ def standings(
     nearest: list[Verdict | None] = [None] * principals.count
     share: list[int] = [0] * principals.count
     for verdict in verdicts:
-        if verdict.result is None or not verdict.reason:
+        if verdict.result is None:
             continue
         for number, principal in enumerate(verdict.principals.tolist()):
             best = nearest[principal]
-            if best is None or verdict.p_value < best.p_value:
+            if best is None or _nearness(verdict) < _nearness(best):
                 nearest[principal] = verdict
                 share[principal] = int(verdict.counts[number])
     exchanges = np.bincount(rows.account, minlength=len(rows.account_ids)).tolist()
@@ -165,13 +165,18 @@ def standings(
                 nearest_p_value=best.p_value if best and not mine else None,
                 reason=""
                 if mine
-                else best.reason
+                else (best.reason or "its pool is part of a clearer one, which holds without it")
                 if best
                 else "none of its queries lie in a pool that could be tested",
                 pool_exchanges=share[principal] if best and not mine else 0,
             )
         )
     return tuple(result)
+
+
+def _nearness(verdict: Verdict) -> tuple[float, float]:
+    """Smaller is nearer to an accusation."""
+    return verdict.p_value, verdict.content_p_value
 
 
 def _described(verdict: Verdict) -> str:
@@ -283,7 +288,7 @@ def _exemplars(pool: PoolView) -> tuple[ExchangeId, ...]:
 
 
 def _confidence(verdict: Verdict) -> float:
-    """Between .5 and .99: how far the p-value of the pool lies below what any window of innocents gives by chance.
+    """Up to .99: how far the p-value of the pool lies below what any window of innocents gives by chance.
 
     A logistic curve of its logarithm, .75 at 1 in 1,000. A ranking until reviews say how often it was right.
     """

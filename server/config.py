@@ -33,7 +33,7 @@ class Config:
     model: str = "all-MiniLM-L6-v2"
     """Embedding model: a packaged name, any sentence-transformers name or path, or `hash` for tests."""
     monolingual: bool = False
-    """Do without the multilingual model: quicker, but a list that is dealt out in many languages is not seen as one."""
+    """Do without the multilingual view: quicker, but a list that is dealt out in many languages is not seen as one."""
     device: str = "auto"
     """Where the model runs: auto, cpu, cuda, cuda:1, ..."""
     lazy_model: bool = False
