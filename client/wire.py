@@ -36,6 +36,7 @@ from coterie.domain import (
     Hit,
     IngestResult,
     InvalidError,
+    JoinedAccount,
     Lineage,
     NotFoundError,
     OverloadedError,
@@ -370,6 +371,13 @@ def finding_to_wire(finding: Finding) -> finding_service_pb2.Finding:
         counter_evidence=[evidence_to_wire(item) for item in finding.counter_evidence],
         exemplars=finding.exemplars,
         run_id=finding.run_id,
+        provisional=finding.provisional,
+        joined_since=[
+            finding_service_pb2.JoinedAccount(
+                account_id=joined.account_id, time_us=joined.time_us, prompts=joined.prompts, p_value=joined.p_value
+            )
+            for joined in finding.joined_since
+        ],
     )
 
 
@@ -399,6 +407,11 @@ def finding_from_wire(message: finding_service_pb2.Finding) -> Finding:
         lineage_of=tuple(FindingId(earlier) for earlier in message.lineage_of),
         review=enum_from_wire(REVIEW_STATES, message.review, "review"),
         run_id=RunId(message.run_id),
+        provisional=message.provisional,
+        joined_since=tuple(
+            JoinedAccount(AccountId(joined.account_id), joined.time_us, joined.prompts, joined.p_value)
+            for joined in message.joined_since
+        ),
     )
 
 

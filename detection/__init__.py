@@ -10,6 +10,7 @@ from coterie.detection.parameters import Parameters
 from coterie.detection.pipeline import Detection, detect
 from coterie.detection.programs import ProgramIndex
 from coterie.detection.views import stripped_texts, without_language
+from coterie.detection.watching import fits_pool, has_grown, near_pools, newcomers, sample
 
 __all__ = [
     "LANGUAGES",
@@ -21,8 +22,13 @@ __all__ = [
     "compare_sets",
     "detect",
     "detect_languages",
+    "fits_pool",
+    "has_grown",
     "join_families",
     "match_items",
+    "near_pools",
+    "newcomers",
+    "sample",
     "stripped_texts",
     "warm_up",
     "without_language",

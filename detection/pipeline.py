@@ -17,6 +17,7 @@ from coterie.detection.parameters import Parameters
 from coterie.detection.pools import find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
 from coterie.detection.views import stripped_texts
+from coterie.detection.watching import watched_pools
 from coterie.domain import (
     CancelledRunError,
     FamilyHistory,
@@ -24,6 +25,7 @@ from coterie.domain import (
     Finding,
     Standing,
     View,
+    WatchedPool,
     Window,
 )
 
@@ -37,12 +39,14 @@ class Detection:
         standings: one for each account of the window.
         families: those of the raw view, under the ids they had; None for an empty window.
         measures: counts, for the record of the run.
+        watched: pools that look guilty and lack evidence, clearest first, at most `WATCHED_POOLS_MAX`.
     """
 
     findings: tuple[Finding, ...] = ()
     standings: tuple[Standing, ...] = ()
     families: FamilyRecord | None = None
     measures: dict[str, float] = field(default_factory=dict)
+    watched: tuple[WatchedPool, ...] = ()
 
 
 def detect(
@@ -110,6 +114,7 @@ def detect(
     for verdict in passed:
         accused[verdict.principals] = True
     findings += benchmark_run_findings(window, principals, hits, accused, named_families, parameters)
+    watched = watched_pools(window, principals, views, verdicts, passed, parameters)
     tell("findings", 1.0)
     named = with_lineage(findings, window.earlier)
     return Detection(
@@ -125,7 +130,9 @@ def detect(
             "candidates": float(len(candidates)),
             "candidates_tested": float(sum(verdict.result is not None for verdict in verdicts)),
             "findings": float(len(findings)),
+            "watched": float(len(watched)),
         },
+        watched=watched,
     )
 
 

@@ -62,15 +62,26 @@ from coterie.domain.queries import (
 )
 from coterie.domain.runs import ERASED, ParameterSet, Run, RunState, Slice
 from coterie.domain.text import normalise, text_digest
+from coterie.domain.watching import (
+    WATCHED_POOLS_MAX,
+    WATCHED_TEXTS_MAX,
+    Arrival,
+    JoinedAccount,
+    Watch,
+    WatchedPool,
+)
 from coterie.domain.window import BenchmarkView, View, Window, WindowRows
 
 __all__ = [
     "ERASED",
     "LIMITS",
     "RESERVED_ATTRIBUTES",
+    "WATCHED_POOLS_MAX",
+    "WATCHED_TEXTS_MAX",
     "AccountFamily",
     "AccountId",
     "AccountReport",
+    "Arrival",
     "Benchmark",
     "BenchmarkItem",
     "BenchmarkMatch",
@@ -97,6 +108,7 @@ __all__ = [
     "Hit",
     "IngestResult",
     "InvalidError",
+    "JoinedAccount",
     "Limits",
     "Lineage",
     "NeighbourGraph",
@@ -120,6 +132,8 @@ __all__ = [
     "TextId",
     "UnavailableError",
     "View",
+    "Watch",
+    "WatchedPool",
     "Window",
     "WindowRows",
     "check_exchange",

@@ -6,6 +6,7 @@ from typing import Any
 
 from coterie.domain.exchange import format_time
 from coterie.domain.ids import AccountId, ExchangeId, FamilyId, FindingId, RunId, TextId
+from coterie.domain.watching import JoinedAccount
 
 
 class FindingKind(StrEnum):
@@ -99,7 +100,10 @@ class FindingBenchmark:
 class Finding:
     """What a run reports and an analyst reviews; keeps its identity from run to run.
 
-    `text_ids` are the distinct prompts of its pool: they identify it in later runs and never leave the service.
+    Attributes:
+        text_ids: the distinct prompts of its pool: they identify it in later runs and never leave the service.
+        provisional: it was found by a run that was started early because a pool was growing, and by no other yet.
+        joined_since: accounts that came to its pool after the run; kept apart from it, filled in when it is read.
     """
 
     finding_id: FindingId
@@ -120,6 +124,8 @@ class Finding:
     review: ReviewState = ReviewState.OPEN
     run_id: RunId = RunId("")
     text_ids: tuple[TextId, ...] = ()
+    provisional: bool = False
+    joined_since: tuple[JoinedAccount, ...] = ()
 
     def with_review(self, review: ReviewState) -> "Finding":
         """The same finding under another review state."""
@@ -150,6 +156,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "lineage": finding.lineage.value,
         "lineage_of": list(finding.lineage_of),
         "review": finding.review.value,
+        "provisional": finding.provisional,
         "title": finding.title,
         "accounts": [
             {
@@ -175,6 +182,15 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "evidence": [evidence_to_json(item) for item in finding.evidence],
         "counter_evidence": [evidence_to_json(item) for item in finding.counter_evidence],
         "exemplars": list(finding.exemplars),
+        "joined_since": [
+            {
+                "account_id": joined.account_id,
+                "first_seen": format_time(joined.time_us),
+                "prompts": joined.prompts,
+                "p_value": joined.p_value,
+            }
+            for joined in finding.joined_since
+        ],
     }
 
 

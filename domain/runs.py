@@ -110,7 +110,7 @@ class Run:
         sets: the parameter sets it tries on the same graphs, up to `LIMITS.parameter_sets_max`; findings come from the
             first, of the others it measures how far they agree. Empty means the defaults alone.
         since_us, until_us: the window, microseconds since the epoch, [since, until); 0, 0 until it is known.
-        trigger: `manual` or `schedule`.
+        trigger: `manual`, `schedule`, or `early`: a pool that the run before watched was growing.
         stage, progress: what it is doing, and how far that stage is, 0 to 1.
         error: why it failed, and what to do; empty otherwise.
         measures: counts and seconds per stage, once done; with several sets also, for the set numbered n from 1,

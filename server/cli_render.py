@@ -113,11 +113,16 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             finding.kind.value,
             severity(finding.severity),
             f"{finding.confidence:.2f}",
-            number(len(finding.accounts)),
-            Text(finding.lineage.value, style="dim" if finding.lineage is Lineage.STEADY else ""),
+            number(len(finding.accounts)) + (f" +{number(len(finding.joined_since))}" if finding.joined_since else ""),
+            _lineage(finding),
             Text(finding.review.value, style="dim" if finding.review is ReviewState.OPEN else "bold"),
         )
     return made
+
+
+def _lineage(finding: Finding) -> Text:
+    made = Text(finding.lineage.value, style="dim" if finding.lineage is Lineage.STEADY else "")
+    return made.append("\nprovisional", style="yellow") if finding.provisional else made
 
 
 def families_table(families: Sequence[Family]) -> Table:
@@ -157,6 +162,8 @@ def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequenc
     if finding.counter_evidence:
         parts.append(evidence_table("Evidence against it", finding.counter_evidence))
     parts.append(accounts_table(finding))
+    if finding.joined_since:
+        parts.append(joined_table(finding))
     if finding.families:
         parts.append(_families(finding))
     if finding.benchmarks:
@@ -175,6 +182,7 @@ def _claim(finding: Finding) -> Panel:
         f" · confidence {finding.confidence:.2f} · {finding.lineage.value}",
         f" (from {', '.join(shown(earlier) for earlier in finding.lineage_of)})" if finding.lineage_of else "",
         f" · review {finding.review.value}",
+        " · provisional" if finding.provisional else "",
     )
     asked = sum(account.exchanges for account in finding.accounts)
     extent = (
@@ -219,6 +227,20 @@ def accounts_table(finding: Finding) -> Group:
             moment(account.last_seen_us),
         )
     more = len(finding.accounts) - ACCOUNTS_SHOWN
+    return Group(made, Text(f"  and {number(more)} more; --json lists all", style="dim")) if more > 0 else Group(made)
+
+
+def joined_table(finding: Finding) -> Group:
+    """The accounts that came to the pool after the run, and how many more there are."""
+    made = table(
+        "account", "prompts", "p", "first (UTC)",
+        title="Joined since the run",
+        right=("prompts", "p"),
+        whole=("first (UTC)",),
+    )  # fmt: skip
+    for joined in finding.joined_since[:ACCOUNTS_SHOWN]:
+        made.add_row(styled(joined.account_id), number(joined.prompts), p_value(joined.p_value), moment(joined.time_us))
+    more = len(finding.joined_since) - ACCOUNTS_SHOWN
     return Group(made, Text(f"  and {number(more)} more; --json lists all", style="dim")) if more > 0 else Group(made)
 
 

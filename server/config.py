@@ -40,6 +40,8 @@ class Config:
     """Load the model at first use and embed only when a run or a search asks for it, instead of in the background."""
     schedule: str = ""
     """When to re-cluster unasked: an interval (30m, 6h, 1d) or a five-field cron expression in UTC; empty is never."""
+    early_run_interval_s: float = _number(600.0, 0, 86_400)
+    """Least time after a run before a growing pool may start another, seconds; 0 never starts one."""
     window_days: float = _number(14.0, 0.01, 3650)
     """Length of a run's window where the caller names no beginning, days."""
     graph_k: int = _number(30, 2, 512)

@@ -58,6 +58,7 @@ from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
 from coterie.server.stages import Stages
+from coterie.server.watching import EARLY, Watching
 from coterie.store import Store, open_store
 
 # FAISS, torch and detection take seconds to import: they come in at first use, so that listing findings is quick.
@@ -87,6 +88,7 @@ class Engine:
         self._multilingual = Multilingual(store)
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
         self._families = StandingFamilies(store)
+        self._watching = Watching(store)
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
         self._runs = Runs(store, self._recluster, self.changed)
         schedule = parse_schedule(config.schedule)
@@ -283,7 +285,12 @@ class Engine:
             reason = "it has no exchange in the window of the newest run" if run_id else "no whole run is done yet"
             standing = Standing(account_id, 0, reason=reason)
         findings = self.store.findings(run_id)[1] if run_id else []
-        held = tuple(finding for finding in findings if finding.finding_id in standing.findings)
+        held = tuple(
+            finding
+            for finding in findings
+            if finding.finding_id in standing.findings
+            or any(joined.account_id == account_id for joined in finding.joined_since)
+        )
         return AccountReport(total, RunId(run_id), standing, held, self._families.of_account(account_id))
 
     def families(
@@ -340,6 +347,7 @@ class Engine:
         with self._runs.erasing(account_id):
             erasure = self.store.erase_account(account_id, _now_us())
         self._families.forget()
+        self._watching.forget()
         if self.store.model() is not None:
             # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.
             self._made_graphs().erase()
@@ -403,7 +411,23 @@ class Engine:
         # meanwhile joins the families that it makes.
         self._follow()
         if self._indexes is not None:
-            self._families.follow(self._indexes.fields[TextField.PROMPT], self._closing.is_set)
+            prompts = self._indexes.fields[TextField.PROMPT]
+            self._families.follow(prompts, self._closing.is_set)
+            if self._watching.follow(prompts, self._closing.is_set):
+                self.changed.notify()
+            self._start_early()
+
+    def _start_early(self) -> None:
+        """Start a run where a watched pool has grown, at most one in an interval after any run."""
+        interval_s = self.config.early_run_interval_s
+        if not interval_s or self._closing.is_set() or not self._watching.grown():
+            return
+        if _now_us() - (self._runs.last_created_us() or 0) < interval_s * 1e6:
+            return
+        try:
+            self._runs.start(None, None, EARLY)
+        except CoterieError as error:  # such as a run at work, whose findings take over
+            emit(_LOGGER, logging.INFO, "early_run_skipped", reason=error)
 
     def _made_indexes(self) -> "Indexes":
         with self._making:

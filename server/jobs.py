@@ -24,6 +24,7 @@ from coterie.domain import (
     Slice,
     Standing,
     UnavailableError,
+    Watch,
     format_time,
     parse_time,
 )
@@ -54,12 +55,14 @@ class Outcome:
         run: with window, parameters and measures filled in.
         standings: one for each account of the window.
         families: None where there is nothing to record of them.
+        watch: what of a whole run is followed until the next; None for nothing.
     """
 
     run: Run
     findings: Sequence[Finding]
     standings: Sequence[Standing]
     families: FamilyRecord | None = None
+    watch: Watch | None = None
 
 
 Recluster = Callable[[Run, Stages], Outcome]
@@ -187,6 +190,10 @@ class Runs:
         if thread is not None:
             thread.join()
 
+    def last_created_us(self) -> int | None:
+        """When the newest run was created, microseconds since the epoch; None before the first."""
+        return next((run.created_us for run in self._recorded()), None)
+
     def last_scheduled_us(self) -> int | None:
         """When the schedule last started a run, microseconds since the epoch; None if it never did."""
         return next((run.created_us for run in self._recorded() if run.trigger == "schedule"), None)
@@ -229,7 +236,7 @@ class Runs:
         with self._finishing:
             if self._void:
                 raise CancelledRunError(self._void)
-            self._store.finish_run(done, outcome.findings, outcome.standings, outcome.families)
+            self._store.finish_run(done, outcome.findings, outcome.standings, outcome.families, outcome.watch)
         return done
 
     def _ended(self, state: RunState, error: str) -> Run:

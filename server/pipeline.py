@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 from coterie.detection import Parameters, compare_sets, detect
-from coterie.domain import InvalidError, ParameterSet, Run, SearchFilter, TextField, format_time
+from coterie.domain import InvalidError, ParameterSet, Run, SearchFilter, TextField, Watch, format_time
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
@@ -13,6 +13,7 @@ from coterie.server.jobs import Outcome
 from coterie.server.multilingual import Multilingual
 from coterie.server.stages import Stages
 from coterie.server.views import WindowBuilder
+from coterie.server.watching import EARLY, provisional
 from coterie.store import Store
 
 US_PER_DAY = 86_400_000_000
@@ -54,6 +55,7 @@ class Pipeline:
         since_us, until_us = self._bounds(run)
         self._check_some(run, since_us, until_us)
         last_vector = self._store.last_vector()
+        last_sequence, last_text = self._store.log_position()
         rows = self._store.window(run.slice.within(since_us, until_us), run.slice.field)
         last = self._store.last_done(run.slice)
         earlier = self._store.findings(last)[1] if last else []
@@ -77,10 +79,14 @@ class Pipeline:
             sets=tuple(ParameterSet(item.min_samples, item.min_cluster_size) for item in sets[: len(run.sets)]),
         )
         findings = [replace(finding, run_id=run.run_id) for finding in detection.findings]
+        if run.trigger == EARLY:
+            findings = provisional(findings, earlier, self._store.watched_pools().values())
         families = detection.families
         if families is not None:
             families = replace(families, slice=slice_name(run, parameters), last_vector=last_vector)
-        return Outcome(done, findings, detection.standings, families)
+        # An early run looks at everything in the default window: only a run that did, too, can ask for one.
+        pools = detection.watched if slice_name(run, parameters) == "" else ()
+        return Outcome(done, findings, detection.standings, families, Watch(last_sequence, last_text, pools))
 
     def _check_some(self, run: Run, since_us: int, until_us: int) -> None:
         """Raise InvalidError where nothing of the window passes; it names the first filter that alone is to blame."""

@@ -114,6 +114,10 @@ def _after(findings: list[Finding], finding_id: str) -> list[Finding]:
     raise bad_token()
 
 
+def _account_ids(finding: Finding) -> set[str]:
+    return {item.account_id for item in finding.accounts} | {item.account_id for item in finding.joined_since}
+
+
 def _wanted(findings: list[Finding], request: finding_service_pb2.ListFindingsRequest) -> list[Finding]:
     kind = wire.enum_filter_from_wire(wire.KINDS, request.kind, "kind")
     review = wire.enum_filter_from_wire(wire.REVIEW_STATES, request.review, "review")
@@ -122,5 +126,5 @@ def _wanted(findings: list[Finding], request: finding_service_pb2.ListFindingsRe
         for finding in findings
         if (kind is None or finding.kind is kind)
         and (review is None or finding.review is review)
-        and (not request.account_id or any(item.account_id == request.account_id for item in finding.accounts))
+        and (not request.account_id or request.account_id in _account_ids(finding))
     ]

@@ -3,7 +3,7 @@
 import json
 import re
 import sqlite3
-from collections.abc import Callable, Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -19,17 +19,21 @@ from coterie.domain import (
     Erasure,
     Exchange,
     Finding,
+    FindingId,
     IngestResult,
     InvalidError,
+    JoinedAccount,
     Rejection,
     Review,
     Run,
+    RunId,
     Standing,
+    Watch,
     normalise,
     text_digest,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import families
+from coterie.store import families, watching
 from coterie.store.queries import (
     accounts_of_finding,
     benchmark,
@@ -408,8 +412,9 @@ def finish_run(
     findings: Sequence[Finding],
     standings: Sequence[Standing],
     its_families: families.Prepared | None,
+    watch: Watch | None,
 ) -> None:
-    """Record everything a run found; a whole run's findings are announced, and its standings replace those before."""
+    """Record everything a run found; what a whole run found is announced, and replaces what the one before left."""
     if len({item.finding_id for item in findings}) != len(findings):
         raise InvalidError("two findings of a run have one id", field="finding_id", reason="duplicate")
     update_run(transaction, value)
@@ -419,6 +424,7 @@ def finish_run(
         families.save(transaction, value.run_id, its_families)
     if not value.slice.is_whole:
         return
+    watching.begin(transaction.connection, value.run_id, watch)
     for item in findings:
         _insert_event(transaction, value.run_id, item.finding_id)
     transaction.connection.executemany(
@@ -443,7 +449,17 @@ def add_review(transaction: Transaction, review: Review) -> Finding:
         ),
     )
     _insert_event(transaction, reviewed.run_id, review.finding_id)
-    return reviewed.with_review(review.decision)
+    return watching.with_joined(transaction.connection, [reviewed.with_review(review.decision)])[0]
+
+
+def put_joined(
+    transaction: Transaction, run_id: RunId, joined: Mapping[FindingId, Sequence[JoinedAccount]]
+) -> list[tuple[FindingId, AccountId]]:
+    """Record accounts that joined findings since a run, with an event for each; returns those that are new."""
+    added = watching.put_joined(transaction, run_id, joined)
+    for finding_id, _ in added:
+        _insert_event(transaction, run_id, finding_id)
+    return added
 
 
 def _insert_finding(connection: sqlite3.Connection, value: Finding) -> None:
@@ -544,6 +560,7 @@ def erase_account(transaction: Transaction, account_id: AccountId, time_us: int)
     changed = _erase_from_findings(connection, account_id, {row[0] for row in rows}, removed)
     _erase_from_standings(connection, account_id)
     families.erase(connection, account_id, {row[0] for row in rows}, removed)
+    watching.erase(connection, account_id, removed)
     _erase_from_slices(connection, account_id)
     return Erasure(account_id=account_id, exchanges=len(rows), texts=len(removed), findings_changed=changed)
 

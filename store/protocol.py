@@ -1,6 +1,6 @@
 """What a store does, whatever database is behind it."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from coterie.domain import (
     AccountId,
+    Arrival,
     Benchmark,
     BenchmarkItem,
     Erasure,
@@ -24,6 +25,7 @@ from coterie.domain import (
     Finding,
     FindingId,
     IngestResult,
+    JoinedAccount,
     Review,
     Run,
     RunId,
@@ -33,8 +35,11 @@ from coterie.domain import (
     Stats,
     TextField,
     TextId,
+    Watch,
+    WatchedPool,
     WindowRows,
 )
+from coterie.domain import Sequence as LogSequence
 
 EVERYTHING = SearchFilter()
 """The filter that lets every exchange pass."""
@@ -249,8 +254,12 @@ class Store(Protocol):
         findings: Sequence[Finding],
         standings: Sequence[Standing],
         record: FamilyRecord | None = None,
+        watch: Watch | None = None,
     ) -> None:
         """Record the end of a run (`state` DONE), its findings, standings, families and events in one transaction.
+
+        From here on `watch` is followed, where the run was whole; what was followed before is forgotten, whatever came
+        of it. Without one nothing is followed.
 
         Standings are kept of the newest finished whole run only. A run on a slice leaves them as they are, and its
         findings are not announced in the outbox: whoever asked for it reads them by its id.
@@ -369,6 +378,66 @@ class Store(Protocol):
 
     def joined(self, run_id: RunId, text_ids: NDArray[np.int64]) -> dict[TextId, FamilyId]:
         """Those of the texts that joined a family since that run."""
+        ...
+
+    # --- watching
+
+    def log_position(self) -> tuple[LogSequence, TextId]:
+        """The last number of the log, and the last text id; 0 before the first."""
+        ...
+
+    def watching(self) -> tuple[RunId, int, int, int]:
+        """The run whose pools are followed ("" when there is none), and three places.
+
+        Its last sequence and its last text (see `Watch`), and the sequence up to which exchanges were looked at since.
+        """
+        ...
+
+    def watched_pools(self) -> dict[str, WatchedPool]:
+        """The pools that the run left to be followed, by id; a finding never has such an id."""
+        ...
+
+    def arrivals(self, after: int, limit: int) -> list[Arrival]:
+        """The exchanges after a place of the log, in its order, up to the first whose prompt has no vector yet."""
+        ...
+
+    def put_near(self, run_id: RunId, near: Sequence[tuple[str, AccountId, TextId, int]], looked_sequence: int) -> bool:
+        """Record which new prompts lie near which pool, and up to where of the log was looked.
+
+        A prompt counts once for an account and a pool. What was erased meanwhile is passed over, and so is what comes
+        after half a million of them. The next whole run forgets them.
+
+        Args:
+            near: `(pool id or finding id, account, prompt, time of the exchange in microseconds since the epoch)`.
+
+        Returns:
+            False, with nothing recorded, where that run is no longer the one that is followed.
+        """
+        ...
+
+    def near(self) -> dict[str, dict[AccountId, dict[TextId, int]]]:
+        """Those prompts by pool and account, each with the time of its exchange."""
+        ...
+
+    def prompts_since(self, after: int, until: int) -> dict[AccountId, int]:
+        """Distinct prompts of each account in the log, later than one sequence and up to another."""
+        ...
+
+    def organisations(self, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
+        """The organisation that each of the accounts names most; accounts that name none are left out."""
+        ...
+
+    def put_joined(
+        self, run_id: RunId, joined: Mapping[FindingId, Sequence[JoinedAccount]]
+    ) -> list[tuple[FindingId, AccountId]]:
+        """Record accounts that joined findings of the run that is followed, each once, with an outbox event for each.
+
+        What was erased meanwhile is passed over. From here on the findings are read with them in `joined_since`, until
+        the next whole run.
+
+        Returns:
+            Those that were not recorded before.
+        """
         ...
 
     # --- benchmarks

@@ -413,6 +413,11 @@ def events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple
     return [(event_id, finding_from(record, review)) for event_id, record, review in rows]
 
 
+def log_position(connection: sqlite3.Connection) -> tuple[LogSequence, TextId]:
+    """The last number of the log, and the last text id."""
+    return LogSequence(_counter(connection, "sequence")), TextId(_counter(connection, "text"))
+
+
 def last_event(connection: sqlite3.Connection) -> int:
     """The last event's number."""
     return _counter(connection, "event")

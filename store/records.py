@@ -33,6 +33,8 @@ def to_record(value: Run | Finding | Standing) -> str:
     record = asdict(value)
     if isinstance(value, Run):
         record["slice_key"] = value.slice.key
+    if isinstance(value, Finding):
+        record.pop("joined_since")  # has a table of its own: what a run reports does not change
     return to_json(record)
 
 

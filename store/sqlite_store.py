@@ -1,6 +1,6 @@
 """The store on SQLite: one writer, many readers, one data folder."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from coterie.domain import (
     LIMITS,
     AccountId,
+    Arrival,
     Benchmark,
     BenchmarkItem,
     Erasure,
@@ -25,6 +26,7 @@ from coterie.domain import (
     FindingId,
     IngestResult,
     InvalidError,
+    JoinedAccount,
     NotFoundError,
     Review,
     Run,
@@ -36,11 +38,14 @@ from coterie.domain import (
     Stats,
     TextField,
     TextId,
+    Watch,
+    WatchedPool,
     WindowRows,
     normalise,
     printable,
 )
-from coterie.store import changes, families, queries
+from coterie.domain import Sequence as LogSequence
+from coterie.store import changes, families, queries, watching
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
 from coterie.store.protocol import EVERYTHING, Store
@@ -228,11 +233,12 @@ class SqliteStore(Store):
         findings: Sequence[Finding],
         standings: Sequence[Standing],
         record: FamilyRecord | None = None,
+        watch: Watch | None = None,
     ) -> None:
         if run.state is not RunState.DONE:
             raise InvalidError(f"a finished run is done, not {run.state.value}: use update_run", field="state")
         prepared = None if record is None else families.prepare(run.run_id, record)
-        self._writer.run(lambda transaction: changes.finish_run(transaction, run, findings, standings, prepared))
+        self._writer.run(lambda transaction: changes.finish_run(transaction, run, findings, standings, prepared, watch))
 
     def last_done(self, part: Slice) -> RunId:
         with self._readers.snapshot() as connection:
@@ -240,11 +246,12 @@ class SqliteStore(Store):
 
     def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
         with self._readers.snapshot() as connection:
-            return queries.findings(connection, run_id)
+            chosen, found = queries.findings(connection, run_id)
+            return chosen, watching.with_joined(connection, found)
 
     def finding(self, finding_id: FindingId) -> Finding:
         with self._readers.snapshot() as connection:
-            return queries.finding(connection, finding_id)
+            return watching.with_joined(connection, [queries.finding(connection, finding_id)])[0]
 
     def reviews(self, finding_id: FindingId) -> list[Review]:
         with self._readers.snapshot() as connection:
@@ -263,7 +270,9 @@ class SqliteStore(Store):
 
     def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
         with self._readers.snapshot() as connection:
-            return queries.events(connection, after, limit)
+            events = queries.events(connection, after, limit)
+            found = watching.with_joined(connection, [finding for _, finding in events])
+            return [(number, finding) for (number, _), finding in zip(events, found, strict=True)]
 
     def last_event(self) -> int:
         with self._readers.snapshot() as connection:
@@ -304,6 +313,44 @@ class SqliteStore(Store):
     def joined(self, run_id: RunId, text_ids: NDArray[np.int64]) -> dict[TextId, FamilyId]:
         with self._readers.snapshot() as connection:
             return families.joined(connection, run_id, text_ids)
+
+    # --- watching
+
+    def log_position(self) -> tuple[LogSequence, TextId]:
+        with self._readers.snapshot() as connection:
+            return queries.log_position(connection)
+
+    def watching(self) -> tuple[RunId, int, int, int]:
+        with self._readers.snapshot() as connection:
+            return watching.watching(connection)
+
+    def watched_pools(self) -> dict[str, WatchedPool]:
+        with self._readers.snapshot() as connection:
+            return watching.watched_pools(connection)
+
+    def arrivals(self, after: int, limit: int) -> list[Arrival]:
+        with self._readers.snapshot() as connection:
+            return watching.arrivals(connection, after, limit)
+
+    def put_near(self, run_id: RunId, near: Sequence[tuple[str, AccountId, TextId, int]], looked_sequence: int) -> bool:
+        return self._writer.run(lambda transaction: watching.put_near(transaction, run_id, near, looked_sequence))
+
+    def near(self) -> dict[str, dict[AccountId, dict[TextId, int]]]:
+        with self._readers.snapshot() as connection:
+            return watching.near(connection)
+
+    def prompts_since(self, after: int, until: int) -> dict[AccountId, int]:
+        with self._readers.snapshot() as connection:
+            return watching.prompts_since(connection, after, until)
+
+    def organisations(self, account_ids: Collection[AccountId]) -> dict[AccountId, str]:
+        with self._readers.snapshot() as connection:
+            return watching.organisations(connection, account_ids)
+
+    def put_joined(
+        self, run_id: RunId, joined: Mapping[FindingId, Sequence[JoinedAccount]]
+    ) -> list[tuple[FindingId, AccountId]]:
+        return self._writer.run(lambda transaction: changes.put_joined(transaction, run_id, joined))
 
     # --- benchmarks
 

@@ -24,6 +24,7 @@ from coterie.domain import (
     Hit,
     IngestResult,
     InvalidError,
+    JoinedAccount,
     Lineage,
     OverloadedError,
     ParameterSet,
@@ -76,6 +77,8 @@ FINDING = Finding(
     lineage_of=("f0", "f9"),  # type: ignore[arg-type]
     review=ReviewState.WATCHED,
     run_id="r1",  # type: ignore[arg-type]
+    provisional=True,
+    joined_since=(JoinedAccount("a9", 30, 4, 1e-6),),  # type: ignore[arg-type]
 )
 RUN = Run("r1", RunState.FAILED, 1, "schedule", 2, 3, 4, 5, "embed", 0.5, "disk full", {"n": 2.0}, {"k": 30.0})  # type: ignore[arg-type]
 SLICE = Slice(("m1",), ("a1", "a2"), {"organisation": "o"}, 7, TextField.RESPONSE)  # type: ignore[arg-type]

@@ -215,6 +215,8 @@ class Finding(_message.Message):
     COUNTER_EVIDENCE_FIELD_NUMBER: _builtins.int
     EXEMPLARS_FIELD_NUMBER: _builtins.int
     RUN_ID_FIELD_NUMBER: _builtins.int
+    PROVISIONAL_FIELD_NUMBER: _builtins.int
+    JOINED_SINCE_FIELD_NUMBER: _builtins.int
     finding_id: _builtins.str
     """Keeps its value from run to run."""
     kind: Global___FindingKind.ValueType
@@ -235,6 +237,8 @@ class Finding(_message.Message):
     """Last exchange of its pool, likewise."""
     run_id: _builtins.str
     """The run that reports it."""
+    provisional: _builtins.bool
+    """It was found by a run that was started early because a pool was growing, and by no other yet."""
     @_builtins.property
     def lineage_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Earlier findings it came from, when merged or split."""
@@ -263,6 +267,12 @@ class Finding(_message.Message):
     def exemplars(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Ids of exchanges that show it best."""
 
+    @_builtins.property
+    def joined_since(self) -> _containers.RepeatedCompositeFieldContainer[Global___JoinedAccount]:
+        """Accounts that came to its pool after the run, first come first; they are not among `accounts`. Empty when none has,
+        and once a newer whole run is done.
+        """
+
     def __init__(
         self,
         *,
@@ -283,14 +293,54 @@ class Finding(_message.Message):
         counter_evidence: _abc.Iterable[Global___Evidence] | None = ...,
         exemplars: _abc.Iterable[_builtins.str] | None = ...,
         run_id: _builtins.str = ...,
+        provisional: _builtins.bool = ...,
+        joined_since: _abc.Iterable[Global___JoinedAccount] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "review", b"review", "run_id", b"run_id", "severity", b"severity", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "joined_since", b"joined_since", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "provisional", b"provisional", "review", b"review", "run_id", b"run_id", "severity", b"severity", "title", b"title"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class JoinedAccount(_message.Message):
+    """An account that came to a finding's pool after the run."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    PROMPTS_FIELD_NUMBER: _builtins.int
+    P_VALUE_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    time_us: _builtins.int
+    """Its first exchange near the pool since the run, microseconds since 1970-01-01 UTC."""
+    prompts: _builtins.int
+    """Its distinct new prompts near the pool when it was added, at least 1; its organisation's count together and are at
+    least 3.
+    """
+    p_value: _builtins.float
+    """Probability of as many near the pool, were its customer like those outside of the pool, corrected for how many
+    there were; 0 to .001.
+    """
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        time_us: _builtins.int = ...,
+        prompts: _builtins.int = ...,
+        p_value: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "p_value", b"p_value", "prompts", b"prompts", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___JoinedAccount: _TypeAlias = JoinedAccount  # noqa: Y015
 
 @_typing.final
 class FindingAccount(_message.Message):
@@ -456,7 +506,7 @@ class ListFindingsRequest(_message.Message):
     review: Global___ReviewState.ValueType
     """Only in this review state; unspecified means any."""
     account_id: _builtins.str
-    """Only findings that hold this account; empty means any."""
+    """Only findings that hold this account, or that it joined since the run; empty means any."""
     @_builtins.property
     def page(self) -> _types_pb2.PageRequest:
         """The page; absent means the first."""
@@ -768,7 +818,7 @@ class GetAccountResponse(_message.Message):
     """The account's exchanges in that pool."""
     @_builtins.property
     def findings(self) -> _containers.RepeatedCompositeFieldContainer[Global___Finding]:
-        """Findings that hold it."""
+        """Findings that hold it, or that it joined since the run."""
 
     @_builtins.property
     def families(self) -> _containers.RepeatedCompositeFieldContainer[Global___AccountFamily]:

@@ -86,8 +86,8 @@ class FindingServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def WatchFindings(self, request, context):
-        """Findings as whole runs finish and as reviews are made, at least once each; never ends by itself. What a run on a
-        slice finds is told only once it is reviewed.
+        """Findings as whole runs finish, as reviews are made, and as accounts join their pools (once for each account), at
+        least once each; never ends by itself. What a run on a slice finds is told only once it is reviewed.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

@@ -38,8 +38,8 @@ class FindingServiceStub:
     GetFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetFindingRequest, _finding_service_pb2.GetFindingResponse]
     """One finding as the newest run that holds it reports it."""
     WatchFindings: _grpc.UnaryStreamMultiCallable[_finding_service_pb2.WatchFindingsRequest, _finding_service_pb2.WatchFindingsResponse]
-    """Findings as whole runs finish and as reviews are made, at least once each; never ends by itself. What a run on a
-    slice finds is told only once it is reviewed.
+    """Findings as whole runs finish, as reviews are made, and as accounts join their pools (once for each account), at
+    least once each; never ends by itself. What a run on a slice finds is told only once it is reviewed.
     """
     ReviewFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ReviewFindingRequest, _finding_service_pb2.ReviewFindingResponse]
     """Records a person's decision."""
@@ -58,8 +58,8 @@ class FindingServiceAsyncStub(FindingServiceStub):
     GetFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetFindingRequest, _finding_service_pb2.GetFindingResponse]  # type: ignore[assignment]
     """One finding as the newest run that holds it reports it."""
     WatchFindings: _aio.UnaryStreamMultiCallable[_finding_service_pb2.WatchFindingsRequest, _finding_service_pb2.WatchFindingsResponse]  # type: ignore[assignment]
-    """Findings as whole runs finish and as reviews are made, at least once each; never ends by itself. What a run on a
-    slice finds is told only once it is reviewed.
+    """Findings as whole runs finish, as reviews are made, and as accounts join their pools (once for each account), at
+    least once each; never ends by itself. What a run on a slice finds is told only once it is reviewed.
     """
     ReviewFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ReviewFindingRequest, _finding_service_pb2.ReviewFindingResponse]  # type: ignore[assignment]
     """Records a person's decision."""
@@ -93,8 +93,8 @@ class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _finding_service_pb2.WatchFindingsRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_abc.Iterator[_finding_service_pb2.WatchFindingsResponse], _abc.AsyncIterator[_finding_service_pb2.WatchFindingsResponse]]:
-        """Findings as whole runs finish and as reviews are made, at least once each; never ends by itself. What a run on a
-        slice finds is told only once it is reviewed.
+        """Findings as whole runs finish, as reviews are made, and as accounts join their pools (once for each account), at
+        least once each; never ends by itself. What a run on a slice finds is told only once it is reviewed.
         """
 
     @_abc_1.abstractmethod

@@ -227,7 +227,7 @@ class Run(_message.Message):
     until_us: _builtins.int
     """The window's end, exclusive; 0 until it is known."""
     trigger: _builtins.str
-    """`manual` or `schedule`."""
+    """`manual`, `schedule`, or `early`: a pool that the run before left to be followed was growing."""
     stage: _builtins.str
     """What it is doing, such as embed, graph, cluster, test; empty before it begins."""
     progress: _builtins.float
