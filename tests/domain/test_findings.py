@@ -99,6 +99,8 @@ CONTRACT = {
         }
     ],
     "exemplars": ["e-1", "e-2"],
+    "provisional": False,
+    "joined_since": [],
 }
 
 
