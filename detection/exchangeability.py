@@ -19,14 +19,12 @@ class Exchangeability:
     Attributes:
         within: W, mean similarity of pairs within an account.
         across: C, mean similarity of pairs across accounts.
-        across_high: its upper 95 % confidence limit, by the delete-one-account jackknife.
         ratio: C / W; 1 where accounts are interchangeable, 0 where W is not positive.
-        ratio_low: its lower 95 % confidence limit, likewise.
+        ratio_low: its lower 95 % confidence limit, by the delete-one-account jackknife.
     """
 
     within: float
     across: float
-    across_high: float
     ratio: float
     ratio_low: float
 
@@ -72,7 +70,6 @@ def exchangeability(vectors: NDArray[np.float32], account: NDArray[np.int64]) ->
     return Exchangeability(
         within=float(within),
         across=float(across),
-        across_high=float(across) + 1.645 * _jackknife(across, across_out)[1],
         ratio=ratio,
         ratio_low=ratio - 1.645 * ratio_error,
     )
