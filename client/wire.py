@@ -660,6 +660,8 @@ STATUS_OF_ERROR: Mapping[type[CoterieError], grpc.StatusCode] = {
 RETRY_AFTER_KEY = "retry-after-ms"
 FIELD_KEY = "invalid-field"
 REASON_KEY = "invalid-reason"
+REQUEST_ID_KEY = "x-request-id"
+"""Metadata of a call, where the caller names its request, and of its answer, where the server does."""
 
 _METADATA_VALUE_CHARS_MAX = 256
 
@@ -685,8 +687,14 @@ def error_from_status(code: grpc.StatusCode, message: str, metadata: Mapping[str
     """The domain error of a failed call.
 
     Args:
-        metadata: the trailing metadata; `error_metadata` is read from it.
+        metadata: the trailing metadata; `error_metadata` and the request's id are read from it.
     """
+    error = _error_from_status(code, message, metadata)
+    error.request_id = metadata.get(REQUEST_ID_KEY, "")
+    return error
+
+
+def _error_from_status(code: grpc.StatusCode, message: str, metadata: Mapping[str, str]) -> CoterieError:
     if code is grpc.StatusCode.INVALID_ARGUMENT:
         return InvalidError(message, field=metadata.get(FIELD_KEY, ""), reason=metadata.get(REASON_KEY, "invalid"))
     if code is grpc.StatusCode.RESOURCE_EXHAUSTED:

@@ -13,7 +13,13 @@ Messages name the bad value's field and its limit, never prompt or response text
 
 
 class CoterieError(Exception):
-    """Base of every error coterie raises on purpose; as itself, an internal error."""
+    """Base of every error coterie raises on purpose; as itself, an internal error.
+
+    Attributes:
+        request_id: the request that failed, as a server's log names it; empty where no server was called.
+    """
+
+    request_id: str = ""
 
 
 class InvalidError(CoterieError):
@@ -40,11 +46,16 @@ class ConflictError(CoterieError):
 
 
 class OverloadedError(CoterieError):
-    """Refused early because the queue is full; nothing was stored."""
+    """Refused early because the queue is full; nothing was stored.
 
-    def __init__(self, message: str, *, retry_after_s: float = 1.0) -> None:
+    Args:
+        reason: a stable snake_case word for counting: what was full.
+    """
+
+    def __init__(self, message: str, *, retry_after_s: float = 1.0, reason: str = "overloaded") -> None:
         super().__init__(message)
         self.retry_after_s = retry_after_s
+        self.reason = reason
 
 
 class UnavailableError(CoterieError):

@@ -28,6 +28,7 @@ from coterie.server.config import Config
 from coterie.server.engine import Engine
 from coterie.server.interceptor import CallInterceptor
 from coterie.server.logs import emit, logging_to_stderr
+from coterie.server.requests import RequestIds
 from coterie.server.services import AdminService, BenchmarkService, Desk, SearchService
 from coterie.server.services_findings import FindingService
 from coterie.server.services_ingest import IngestService
@@ -81,7 +82,7 @@ class Server:
         self._desk = Desk(engine, self._workers, self._quick_workers)
         self._health = health_aio.HealthServicer()
         self._grpc = grpc.aio.server(
-            interceptors=[CallInterceptor()],
+            interceptors=[RequestIds(), CallInterceptor()],
             maximum_concurrent_rpcs=config.concurrent_rpcs_max,
             options=[
                 ("grpc.max_receive_message_length", LIMITS.message_bytes_max),
@@ -179,7 +180,7 @@ class Server:
 def serve(config: Config) -> int:
     """Serve until SIGTERM or SIGINT; returns the exit code, after saying on stderr what went wrong if anything did."""
     try:
-        with logging_to_stderr(config.log_level):
+        with logging_to_stderr(config.log_level, config.log_format):
             engine = Engine.open(config)
             try:
                 _run(_serve(engine))

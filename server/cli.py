@@ -58,7 +58,8 @@ def main(argv: Sequence[str] | None = None) -> int:
         _fail(options, str(error))
         return 2
     except CoterieError as error:
-        return _fail(options, str(error))
+        request = f" (request {error.request_id})" if error.request_id and options.server else ""
+        return _fail(options, f"{error}{request}")
     except Exception as error:  # noqa: BLE001 - nobody above us but the person, who asked for no traceback
         return _fail(options, f"unexpected {type(error).__name__}: run it again with --debug and report what it says")
     return code

@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coterie.domain import InvalidError
+from coterie.server.logs import LOG_FORMATS
 from coterie.server.schedule import parse_schedule
 
 _PREFIX = "COTERIE_"
@@ -66,6 +67,8 @@ class Config:
     """Time that open calls get to end at shutdown, seconds."""
     log_level: str = "info"
     """Least severity that is logged: debug, info, warning or error."""
+    log_format: str = "json"
+    """How log lines are written: json, an object a line, or text for people."""
 
     def __post_init__(self) -> None:
         for item in fields(self):
@@ -78,6 +81,10 @@ class Config:
         if self.log_level not in _LOG_LEVELS:
             raise InvalidError(
                 f"log_level is {self.log_level!r}, it must be one of {', '.join(_LOG_LEVELS)}", field="log_level"
+            )
+        if self.log_format not in LOG_FORMATS:
+            raise InvalidError(
+                f"log_format is {self.log_format!r}, it must be one of {', '.join(LOG_FORMATS)}", field="log_format"
             )
         if not self.model:
             raise InvalidError("model is empty: name an embedding model", field="model")

@@ -12,6 +12,7 @@ from grpc_status import rpc_status
 from coterie.client.wire import error_metadata, status_of
 from coterie.domain import CoterieError, InvalidError, OverloadedError
 from coterie.server.logs import emit, origin
+from coterie.server.requests import request_id
 
 _LOGGER = logging.getLogger(__name__)
 
@@ -24,7 +25,7 @@ Metadata = tuple[tuple[str, str | bytes], ...]
 def failure(error: CoterieError) -> tuple[grpc.StatusCode, str, Metadata]:
     """Code, message and trailing metadata of an error.
 
-    The metadata holds a google.rpc.Status with ErrorInfo, BadRequest or RetryInfo, and the plain keys of
+    The metadata holds a google.rpc.Status with ErrorInfo, RequestInfo, BadRequest or RetryInfo, and the plain keys of
     `client.wire.error_metadata` for callers that do not read that.
     """
     code = status_of(error)
@@ -34,8 +35,11 @@ def failure(error: CoterieError) -> tuple[grpc.StatusCode, str, Metadata]:
 
 
 def unexpected(error: Exception, method: str) -> CoterieError:
-    """An internal error that tells the caller an incident id; where it came from is only logged."""
-    incident = secrets.token_hex(6)
+    """An internal error that tells the caller an incident id; where it came from is only logged.
+
+    In a call the incident is the request's id.
+    """
+    incident = request_id() or secrets.token_hex(6)
     emit(_LOGGER, logging.ERROR, "unexpected_error", incident=incident, method=method, origin=origin(error))
     return CoterieError(f"internal error, incident {incident}: the server's log tells where it happened")
 
@@ -50,6 +54,8 @@ def _details(error: CoterieError, code: grpc.StatusCode) -> list[any_pb2.Any]:
         delay = duration_pb2.Duration()
         delay.FromMilliseconds(round(error.retry_after_s * 1_000))
         details.append(_packed(error_details_pb2.RetryInfo(retry_delay=delay)))
+    if request_id():
+        details.append(_packed(error_details_pb2.RequestInfo(request_id=request_id())))
     return details
 
 

@@ -11,7 +11,9 @@ from google.protobuf.message import Message
 
 from coterie.domain import CoterieError
 from coterie.server.errors import failure, unexpected
+from coterie.server.interception import wrapped
 from coterie.server.logs import emit
+from coterie.server.requests import note_error
 
 _LOGGER = logging.getLogger("coterie.server.rpc")
 _PREFIX = "/coterie."
@@ -30,23 +32,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         method = handler_call_details.method
         if handler is None or not method.startswith(_PREFIX):
             return handler
-        coders = {
-            "request_deserializer": handler.request_deserializer,
-            "response_serializer": handler.response_serializer,
-        }
-        if handler.response_streaming:
-            behaviour = handler.stream_stream if handler.request_streaming else handler.unary_stream
-            make = (
-                grpc.stream_stream_rpc_method_handler
-                if handler.request_streaming
-                else grpc.unary_stream_rpc_method_handler
-            )
-            return make(_streaming(method, behaviour), **coders)
-        behaviour = handler.stream_unary if handler.request_streaming else handler.unary_unary
-        make = (
-            grpc.stream_unary_rpc_method_handler if handler.request_streaming else grpc.unary_unary_rpc_method_handler
-        )
-        return make(_single(method, behaviour), **coders)
+        return wrapped(handler, lambda behaviour, streaming: (_streaming if streaming else _single)(method, behaviour))
 
 
 class _Call:
@@ -73,9 +59,11 @@ class _Call:
     async def fail(self, error: Exception, context: grpc.aio.ServicerContext[Any, Any]) -> None:
         """Abort the call with the error's status."""
         known = error if isinstance(error, CoterieError) else unexpected(error, self.method)
+        note_error(known)
         code, message, metadata = failure(known)
         self.status = code.name
-        await context.abort(code, message, metadata)
+        # What is given here replaces what was set before, such as the request's id.
+        await context.abort(code, message, (*(context.trailing_metadata() or ()), *metadata))
 
     def log(self) -> None:
         duration_ms = round((time.perf_counter() - self.started) * 1e3, 2)

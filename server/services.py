@@ -7,6 +7,7 @@ A service converts, calls the engine on a worker thread and converts back. Error
 import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
+from contextvars import copy_context
 from typing import Any, ParamSpec, TypeVar
 
 import grpc.aio
@@ -47,13 +48,16 @@ class Desk:
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of a blocking function."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._workers, lambda: function(*args, **kwargs))
+        return await self._on(self._workers, lambda: function(*args, **kwargs))
 
     async def call_quick(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of a function that only reaches the store: it does not wait behind those that take long."""
-        loop = asyncio.get_running_loop()
-        return await loop.run_in_executor(self._quick_workers, lambda: function(*args, **kwargs))
+        return await self._on(self._quick_workers, lambda: function(*args, **kwargs))
+
+    async def _on(self, workers: Executor, function: Callable[[], T]) -> T:
+        # The thread logs and traces as part of the request.
+        context = copy_context()
+        return await asyncio.get_running_loop().run_in_executor(workers, lambda: context.run(function))
 
     async def audit(self, context: Context, action: str, subject: str = "") -> None:
         """Record who does what to which id, before it is done."""

@@ -87,6 +87,7 @@ class Writer:
                     f"{len(self._queue)} requests with {self._queued_chars} characters wait to be written: "
                     "send again later",
                     retry_after_s=1.0,
+                    reason="write_queue",
                 )
             self._queue.append(request)
             self._queued_chars += chars

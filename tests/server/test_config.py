@@ -20,7 +20,7 @@ def test_a_flag_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
 
 def test_every_setting_can_come_from_the_environment() -> None:
     words = {str: "x", int: "3", float: "2.5", bool: "true", Path: "/tmp/x"}
-    special = {"listen": "localhost:1", "schedule": "6h", "log_level": "debug"}
+    special = {"listen": "localhost:1", "schedule": "6h", "log_level": "debug", "log_format": "text"}
     environment = {f"COTERIE_{item.name.upper()}": special.get(item.name, words[item.type]) for item in fields(Config)}
     config = load_config(environment=environment)
     for item in fields(Config):
@@ -46,6 +46,7 @@ def test_the_corpus_variable_is_not_a_setting() -> None:
         ({"listen": "nowhere"}, "listen", "HOST:PORT"),
         ({"listen": "host:123456"}, "listen", "HOST:PORT"),
         ({"log_level": "loud"}, "log_level", "debug, info"),
+        ({"log_format": "xml"}, "log_format", "json, text"),
         ({"model": ""}, "model", "empty"),
         ({"schedule": "often"}, "schedule", "30m, 6h, 1d"),
     ],
