@@ -6,13 +6,15 @@ BIN := $(VENV)/bin
 STAMP := $(VENV)/.ready
 CORPUS ?= $(or $(COTERIE_CORPUS),$(wildcard ../shared/data))
 export COTERIE_CORPUS := $(CORPUS)
+# The contract of the newest release; what is in it must go on working.
+RELEASED = $(shell ls -v proto/released/*.binpb | tail -n 1)
 PROTOS := $(wildcard proto/coterie/v1/*.proto)
 # A GPU machine takes FAISS with CUDA; every other the CPU build. Never both.
 FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/null | grep -q GPU && echo gpu || echo cpu)
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help setup demo test bench-cluster bench-detection bench-extra lint format types layers proto proto-check wheel-check clean
+.PHONY: help setup demo test bench-cluster bench-detection bench-extra lint format types layers proto proto-check proto-release wheel-check clean
 
 help:
 	@echo "make demo    set up, run the whole service on simulated traffic, show what it finds"
@@ -74,8 +76,13 @@ proto: setup
 	$(BIN)/buf lint proto
 	$(PROTOC) --python_out=proto --grpc_python_out=proto --mypy_out=quiet:proto --mypy_grpc_out=quiet:proto $(PROTOS)
 
+# At a release: keep its contract, so that later versions are held against it.
+proto-release: setup
+	$(BIN)/buf build proto -o proto/released/coterie-$$($(BIN)/python -c 'from importlib.metadata import version; print(version("coterie"))').binpb
+
 proto-check: setup
 	$(BIN)/buf lint proto
+	$(BIN)/buf breaking proto --against $(RELEASED)
 	@rm -rf build/proto && mkdir -p build/proto
 	@$(PROTOC) --python_out=build/proto --grpc_python_out=build/proto --mypy_out=quiet:build/proto \
 		--mypy_grpc_out=quiet:build/proto $(PROTOS)

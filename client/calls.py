@@ -13,6 +13,7 @@ from coterie.domain import (
     LIMITS,
     AccountId,
     AccountReport,
+    Backup,
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
@@ -58,6 +59,7 @@ WHOLE = Slice()
 """The slice that leaves nothing out."""
 
 REGISTER_TIMEOUT_S = 900.0
+BACKUP_TIMEOUT_S = 24 * 3600.0
 _MESSAGE_SLACK_BYTES = 64 * 1024
 
 
@@ -300,6 +302,16 @@ def erase_account(account_id: str) -> Call[Erasure]:
     return Call(
         lambda stubs, timeout_s: stubs.admin.EraseAccount(request, timeout=timeout_s),
         lambda answer: wire.erasure_from_wire(answer, AccountId(account_id)),
+        repeatable=False,
+    )
+
+
+def create_backup(name: str) -> Call[Backup]:
+    """Write a backup on the server's disk; not sent twice, as the second would find the name taken."""
+    request = admin_service_pb2.CreateBackupRequest(name=name)
+    return Call(
+        lambda stubs, timeout_s: stubs.admin.CreateBackup(request, timeout=max(timeout_s, BACKUP_TIMEOUT_S)),
+        wire.backup_from_wire,
         repeatable=False,
     )
 

@@ -16,6 +16,7 @@ from coterie.client.retry import RetryPolicy
 from coterie.domain import (
     LIMITS,
     AccountReport,
+    Backup,
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
@@ -271,6 +272,17 @@ class Client:
     def stats(self) -> Stats:
         """What the service holds."""
         return self._call(calls.stats())
+
+    def create_backup(self, name: str = "") -> Backup:
+        """Write a backup on the server's disk, where its setting `backup_dir` says; returns when it is whole.
+
+        Args:
+            name: ending in .tar.zst or .tar.gz for an archive, in anything else for a folder; empty for one by time.
+
+        Raises:
+            ConflictError: the server has no such folder, or the name is taken.
+        """
+        return self._call(calls.create_backup(name))
 
     def erase_account(self, account_id: str) -> Erasure:
         """Remove an account and all that only it sent. There is no way back."""

@@ -14,6 +14,7 @@ from coterie.domain import (
     AccountFamily,
     AccountId,
     AccountReport,
+    Backup,
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
@@ -644,6 +645,32 @@ def erasure_from_wire(message: admin_service_pb2.EraseAccountResponse, account_i
     return Erasure(account_id, message.exchanges, message.texts, message.findings_changed)
 
 
+def backup_to_wire(backup: Backup) -> admin_service_pb2.CreateBackupResponse:
+    """A backup that is whole."""
+    return admin_service_pb2.CreateBackupResponse(
+        path=backup.path,
+        created_us=backup.created_us,
+        schema_version=backup.schema_version,
+        exchanges=backup.exchanges,
+        last_sequence=backup.last_sequence,
+        files=backup.files,
+        size_bytes=backup.size_bytes,
+    )
+
+
+def backup_from_wire(message: admin_service_pb2.CreateBackupResponse) -> Backup:
+    """A backup that is whole."""
+    return Backup(
+        path=message.path,
+        created_us=message.created_us,
+        schema_version=message.schema_version,
+        exchanges=message.exchanges,
+        last_sequence=message.last_sequence,
+        files=message.files,
+        size_bytes=message.size_bytes,
+    )
+
+
 # Errors
 
 STATUS_OF_ERROR: Mapping[type[CoterieError], grpc.StatusCode] = {
@@ -702,7 +729,8 @@ def _error_from_status(code: grpc.StatusCode, message: str, metadata: Mapping[st
     if code is grpc.StatusCode.DEADLINE_EXCEEDED:
         return UnavailableError("the server did not answer in time: try again, or allow more time")
     if code is grpc.StatusCode.UNIMPLEMENTED:
-        return UnavailableError("the server does not know this call: it is older than this client, or not coterie")
+        # To try again would be in vain.
+        return ConflictError("the server does not know this call: it is older than this client, or not coterie")
     for kind, status in STATUS_OF_ERROR.items():
         if status is code:
             return kind(message)

@@ -47,6 +47,7 @@ from coterie.domain.ids import AccountId, ExchangeId, FamilyId, FindingId, RunId
 from coterie.domain.limits import LIMITS, Limits
 from coterie.domain.queries import (
     AccountReport,
+    Backup,
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
@@ -82,6 +83,7 @@ __all__ = [
     "AccountId",
     "AccountReport",
     "Arrival",
+    "Backup",
     "Benchmark",
     "BenchmarkItem",
     "BenchmarkMatch",

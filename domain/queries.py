@@ -137,6 +137,27 @@ class Stats:
 
 
 @dataclass(frozen=True, slots=True)
+class Backup:
+    """A backup that is whole and on the disk.
+
+    Attributes:
+        path: the folder or archive, on the machine that wrote it.
+        created_us: microseconds since the epoch.
+        schema_version: of its database.
+        last_sequence: the last durable sequence in it: what came later has to be sent again after a restore.
+        size_bytes: of its files, uncompressed.
+    """
+
+    path: str
+    created_us: int
+    schema_version: int
+    exchanges: int
+    last_sequence: int
+    files: int
+    size_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
 class Erasure:
     """What erasing an account removed; texts that other accounts also sent stay."""
 

@@ -6,8 +6,19 @@ Importing this package needs a FAISS build: `pip install 'coterie[cpu]'` or `pip
 from coterie.index.graph import graph_recall, neighbour_graph
 from coterie.index.living import LivingGraph
 from coterie.index.numpy_index import NumpyIndex
-from coterie.index.segments import SegmentedIndex
+from coterie.index.segments import SegmentedIndex, snapshot_files
+from coterie.index.snapshot import snapshot_header
 from coterie.index.vector_index import VectorIndex
 from coterie.index.warm import warm_up
 
-__all__ = ["LivingGraph", "NumpyIndex", "SegmentedIndex", "VectorIndex", "graph_recall", "neighbour_graph", "warm_up"]
+__all__ = [
+    "LivingGraph",
+    "NumpyIndex",
+    "SegmentedIndex",
+    "VectorIndex",
+    "graph_recall",
+    "neighbour_graph",
+    "snapshot_files",
+    "snapshot_header",
+    "warm_up",
+]

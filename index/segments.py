@@ -197,6 +197,18 @@ class SegmentedIndex:
         return removed
 
 
+def snapshot_files(folder: Path) -> list[Path]:
+    """The files of the snapshot in a folder: the segments, and the manifest that names them last.
+
+    Raises:
+        UnavailableError: there is no manifest, or a damaged one.
+    """
+    path = folder / _MANIFEST
+    with open_snapshot(path) as (_, read):
+        entries = json.loads(read(path.stat().st_size))
+    return [*(folder / str(entry["file"]) for entry in entries), path]
+
+
 def _merge(one: Hits, other: Hits, k: int) -> Hits:
     ids = np.concatenate([one[0], other[0]], axis=1)
     ids, similarities = tidy(ids, np.concatenate([one[1], other[1]], axis=1), ids.shape[1])

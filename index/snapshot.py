@@ -86,6 +86,19 @@ def snapshot_digest(path: Path) -> str:
         raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
 
 
+def snapshot_header(path: Path) -> dict[str, Any]:
+    """The header of a snapshot, without checking what follows it.
+
+    Raises:
+        UnavailableError: missing, unreadable, or of another format.
+    """
+    try:
+        with path.open("rb") as file:
+            return _read_header(file, path)
+    except OSError as error:
+        raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
+
+
 def write_arrays(write: Write, arrays: Iterable[NDArray[Any]]) -> None:
     """Write the bytes of arrays, one after another."""
     for array in arrays:

@@ -1,8 +1,11 @@
 """What callers send, checked against `LIMITS`; exchanges have their own check in `domain`."""
 
+import re
 from collections.abc import Sequence
 
 from coterie.domain import LIMITS, BenchmarkItem, InvalidError, ParameterSet, SearchFilter, Slice, normalise, printable
+
+_FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 GRAPH_K_PER_SAMPLE = 3
 """Neighbours that the graph keeps for each unit of min_samples: with fewer, cores lie farther than they do."""
@@ -22,6 +25,20 @@ def check_name(value: str, field: str) -> None:
         )
     if printable(value) != value:
         raise InvalidError(f"{field} holds a control character: remove it", field=field, reason="control_character")
+
+
+def check_file_name(value: str, field: str) -> None:
+    """A file name that leads nowhere else: ASCII letters, digits, `.`, `_` and `-`, not beginning with a dot.
+
+    Raises:
+        InvalidError: it is not.
+    """
+    check_name(value, field)
+    if _FILE_NAME.fullmatch(value) is None:
+        raise InvalidError(
+            f"{field} must be a file name of letters, digits, '.', '_' and '-' that does not begin with a dot",
+            field=field,
+        )
 
 
 def check_text(value: str, field: str) -> None:

@@ -24,7 +24,7 @@ from coterie.domain import (
     TextField,
     parse_time,
 )
-from coterie.server import cli_commands, config
+from coterie.server import cli_backup, cli_commands, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -86,6 +86,10 @@ def _contradiction(options: argparse.Namespace) -> str:
         return "--server and --data-dir or --model exclude each other: the server has its own folder and model"
     if options.server and options.verb in ("serve", "simulate", "demo"):
         return f"{options.verb} does not talk to a server: leave --server out"
+    if options.verb == "restore" and (options.server or not options.data_dir):
+        return "restore needs --data-dir NEW, a folder of this machine, and no --server"
+    if options.verb == "backup" and (options.src is not None) != (options.dest == "verify"):
+        return "backup takes DEST, or verify SRC"
     if options.verb == "recluster" and not options.wait and not options.server:
         return "--no-wait needs --server: without one, the run would end with this command"
     return ""
@@ -373,9 +377,26 @@ def _add_trial_verbs(verbs: Any) -> None:
 
 def _add_upkeep_verbs(verbs: Any) -> None:
     _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
+    _add_backup_verbs(verbs)
     erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")
     erase.add_argument("id", metavar="ACCOUNT", help="the account")
     erase.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_backup_verbs(verbs: Any) -> None:
+    backup = _verb(verbs, "backup", cli_backup.backup, "write a backup of the data folder, or check one")
+    backup.add_argument(
+        "dest",
+        metavar="DEST",
+        help="a new folder, or a file that ends in .tar.zst or .tar.gz; with --server a name in its folder for "
+        "backups, or - for one by the time. The word verify checks SRC instead",
+    )
+    backup.add_argument("src", nargs="?", metavar="SRC", help="after verify: the backup to check")
+    restore = _verb(verbs, "restore", cli_backup.restore, "make a new data folder of a backup")
+    restore.add_argument("src", metavar="SRC", help="the backup")
+    restore.add_argument(
+        "--data-dir", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="the new data folder; it must be empty"
+    )
 
 
 def _add_window(verb: argparse.ArgumentParser, since: str, until: str) -> None:

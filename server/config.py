@@ -63,6 +63,8 @@ class Config:
     """Calls that one connection may have open at the same time; more wait."""
     snapshot_interval_s: float = _number(300.0, 1, 86_400)
     """Time between index snapshots while vectors arrive, seconds."""
+    backup_dir: str = ""
+    """Folder on the server's disk for the backups that are asked for over the wire; empty refuses them."""
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
     log_level: str = "info"

@@ -5,16 +5,19 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from pathlib import Path
 from typing import TYPE_CHECKING
 
 from coterie.domain import (
     LIMITS,
     AccountId,
     AccountReport,
+    Backup,
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
     CancelledRunError,
+    ConflictError,
     CoterieError,
     Erasure,
     Exchange,
@@ -42,6 +45,7 @@ from coterie.domain import (
 from coterie.server.checks import (
     check_benchmark,
     check_count,
+    check_file_name,
     check_name,
     check_reason,
     check_sets,
@@ -81,6 +85,7 @@ class Engine:
         """Told when a run moves, findings appear or a review is made."""
         self._closing = threading.Event()
         self._making = threading.RLock()
+        self._backing_up = threading.Lock()
         self._indexes: Indexes | None = None
         self._benchmarks: Benchmarks | None = None
         self._graphs: Graphs | None = None
@@ -357,9 +362,44 @@ class Engine:
         self.changed.notify()
         return erasure
 
+    def backup_name(self, name: str) -> str:
+        """The name of a backup to write: that given, or one by the time.
+
+        Raises:
+            InvalidError: it is no plain file name.
+            ConflictError: there is no folder for backups.
+        """
+        if not self.config.backup_dir:
+            raise ConflictError(
+                "this server has no folder for backups: set backup_dir, or stop it and run `coterie backup` on its disk"
+            )
+        if not name:
+            return f"coterie-{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}.tar.zst"
+        check_file_name(name, "name")
+        return name
+
+    def create_backup(self, name: str) -> Backup:
+        """Write a backup into the folder for them, one at a time; see `backup.create_backup`.
+
+        Raises:
+            ConflictError: also, another backup is being written.
+        """
+        from coterie.server.backup import create_backup
+
+        if not self._backing_up.acquire(blocking=False):
+            raise ConflictError("a backup is being written: wait for its end")
+        try:
+            return create_backup(self.store, Path(self.config.backup_dir) / name, self._check_open)
+        finally:
+            self._backing_up.release()
+
     def audit(self, action: str, subject: str, actor: str) -> None:
         """Record who read texts or changed something; `subject` is an id, never a text."""
         self.store.audit(action, subject, actor, _now_us())
+
+    def _check_open(self, _: float) -> None:
+        if self._closing.is_set():
+            raise UnavailableError("the service is stopping: ask again when it is back")
 
     def _check_account(self, account_id: AccountId) -> None:
         if not self.store.account_exchanges(account_id) and self.store.standing(account_id)[1] is None:

@@ -153,6 +153,14 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         erasure = await self._desk.call(self._desk.engine.erase_account, AccountId(request.account_id))
         return wire.erasure_to_wire(erasure)
 
+    async def CreateBackup(
+        self, request: admin_service_pb2.CreateBackupRequest, context: Context
+    ) -> admin_service_pb2.CreateBackupResponse:
+        """Writes a backup on the server's disk."""
+        name = self._desk.engine.backup_name(request.name)
+        await self._desk.audit(context, "create_backup", name)
+        return wire.backup_to_wire(await self._desk.call(self._desk.engine.create_backup, name))
+
 
 def _query(request: search_service_pb2.SearchRequest) -> Query:
     vector = None

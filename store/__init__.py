@@ -1,6 +1,8 @@
 """The system of record: exchanges, texts, vectors, runs, findings, reviews and audit, on SQLite."""
 
+from coterie.store.backup import DatabaseFacts, check_database
+from coterie.store.database import migrations
 from coterie.store.protocol import Store
 from coterie.store.sqlite_store import SqliteStore, open_store
 
-__all__ = ["SqliteStore", "Store", "open_store"]
+__all__ = ["DatabaseFacts", "SqliteStore", "Store", "check_database", "migrations", "open_store"]

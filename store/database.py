@@ -46,7 +46,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
     except (OSError, sqlite3.Error) as error:
         raise translated(error, path) from error
     try:
-        _check_owner(connection, path)
+        check_owner(connection, path)
         _set_up(connection)
         migrate(connection, path)
         _sync_folder(path.parent)
@@ -199,7 +199,8 @@ def _sync_folder(folder: Path) -> None:
         os.close(descriptor)
 
 
-def _check_owner(connection: sqlite3.Connection, path: Path) -> None:
+def check_owner(connection: sqlite3.Connection, path: Path) -> None:
+    """Raise UnavailableError where the database is another program's."""
     owner = _pragma(connection, "application_id")
     tables = connection.execute("SELECT count(*) FROM sqlite_master").fetchone()[0]
     if owner != _APPLICATION_ID and (owner or tables):

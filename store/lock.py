@@ -44,6 +44,8 @@ class FolderLock:
         """Give the folder back; a second call does nothing."""
         if self._descriptor >= 0:
             os.ftruncate(self._descriptor, 0)
+            # Closing alone would leave it locked by a child that was forked and has not dropped its copy yet.
+            fcntl.flock(self._descriptor, fcntl.LOCK_UN)
             self._close()
 
     def _close(self) -> None:

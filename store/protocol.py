@@ -1,6 +1,6 @@
 """What a store does, whatever database is behind it."""
 
-from collections.abc import Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 from typing import Protocol
@@ -60,6 +60,17 @@ class Store(Protocol):
 
     def close(self) -> None:
         """Write what is queued, end the readers, give the folder back; a second call does nothing."""
+        ...
+
+    def copy_to(self, path: Path, progress: Callable[[float], None]) -> None:
+        """Copy what is committed now into a new database file, while everything goes on.
+
+        Until it returns, the write-ahead log grows by what is written, and what is erased stays in it.
+
+        Args:
+            path: a file that is not there yet.
+            progress: told the copied share; may raise to stop.
+        """
         ...
 
     # --- model

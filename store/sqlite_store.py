@@ -1,6 +1,6 @@
 """The store on SQLite: one writer, many readers, one data folder."""
 
-from collections.abc import Collection, Iterable, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
 
@@ -46,6 +46,7 @@ from coterie.domain import (
 )
 from coterie.domain import Sequence as LogSequence
 from coterie.store import changes, families, queries, watching
+from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
 from coterie.store.protocol import EVERYTHING, Store
@@ -101,6 +102,12 @@ class SqliteStore(Store):
         self._readers.close()
         self._writer.close()
         self._lock.release()
+
+    def copy_to(self, path: Path, progress: Callable[[float], None]) -> None:
+        with self._readers.snapshot() as connection:
+            # BEGIN alone reads nothing: the first read is what fixes the commit.
+            connection.execute("SELECT count(*) FROM counter").fetchone()
+            copy_database(connection, path, progress)
 
     # --- model
 

@@ -10,6 +10,7 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
+    ConflictError,
     CoterieError,
     Erasure,
     Evidence,
@@ -215,7 +216,7 @@ def test_errors_carry_their_details():
     ("code", "message", "kind", "part"),
     [
         (grpc.StatusCode.DEADLINE_EXCEEDED, "Deadline Exceeded", UnavailableError, "in time"),
-        (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", UnavailableError, "does not know this call"),
+        (grpc.StatusCode.UNIMPLEMENTED, "Method not found!", ConflictError, "does not know this call"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Concurrent RPC limit exceeded!", OverloadedError, "limit"),
         (grpc.StatusCode.RESOURCE_EXHAUSTED, "Sent message larger than max (9 vs. 8)", InvalidError, "send less"),
         (grpc.StatusCode.DATA_LOSS, "gone", CoterieError, "DATA_LOSS: gone"),

@@ -154,3 +154,74 @@ class EraseAccountResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseAccountResponse: _TypeAlias = EraseAccountResponse  # noqa: Y015
+
+@_typing.final
+class CreateBackupRequest(_message.Message):
+    """What to call a backup."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """A file name of ASCII letters, digits, `.`, `_` and `-`, not beginning with a dot, up to [id_chars_max = 256]
+    characters, that is not taken. One that ends in .tar.zst or .tar.gz makes an archive, any other a folder. Empty
+    takes coterie-TIME.tar.zst.
+    """
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBackupRequest: _TypeAlias = CreateBackupRequest  # noqa: Y015
+
+@_typing.final
+class CreateBackupResponse(_message.Message):
+    """A backup that is whole."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PATH_FIELD_NUMBER: _builtins.int
+    CREATED_US_FIELD_NUMBER: _builtins.int
+    SCHEMA_VERSION_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    LAST_SEQUENCE_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    SIZE_BYTES_FIELD_NUMBER: _builtins.int
+    path: _builtins.str
+    """Where it is on the server's disk."""
+    created_us: _builtins.int
+    """When it was made, microseconds since 1970-01-01 UTC."""
+    schema_version: _builtins.int
+    """Version of its database's schema, from 1."""
+    exchanges: _builtins.int
+    """Exchanges in it."""
+    last_sequence: _builtins.int
+    """The last durable sequence in it: what came later has to be sent again after it was restored."""
+    files: _builtins.int
+    """Files in it, the manifest not counted."""
+    size_bytes: _builtins.int
+    """Bytes of those files, uncompressed."""
+    def __init__(
+        self,
+        *,
+        path: _builtins.str = ...,
+        created_us: _builtins.int = ...,
+        schema_version: _builtins.int = ...,
+        exchanges: _builtins.int = ...,
+        last_sequence: _builtins.int = ...,
+        files: _builtins.int = ...,
+        size_bytes: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["created_us", b"created_us", "exchanges", b"exchanges", "files", b"files", "last_sequence", b"last_sequence", "path", b"path", "schema_version", b"schema_version", "size_bytes", b"size_bytes"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateBackupResponse: _TypeAlias = CreateBackupResponse  # noqa: Y015

@@ -45,6 +45,11 @@ class AdminServiceStub:
                 request_serializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountResponse.FromString,
                 _registered_method=True)
+        self.CreateBackup = channel.unary_unary(
+                '/coterie.v1.AdminService/CreateBackup',
+                request_serializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -65,6 +70,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateBackup(self, request, context):
+        """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
+        on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -77,6 +90,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EraseAccount,
                     request_deserializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountResponse.SerializeToString,
+            ),
+            'CreateBackup': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateBackup,
+                    request_deserializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -134,6 +152,33 @@ class AdminService:
             '/coterie.v1.AdminService/EraseAccount',
             coterie_dot_v1_dot_admin__service__pb2.EraseAccountRequest.SerializeToString,
             coterie_dot_v1_dot_admin__service__pb2.EraseAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateBackup(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.AdminService/CreateBackup',
+            coterie_dot_v1_dot_admin__service__pb2.CreateBackupRequest.SerializeToString,
+            coterie_dot_v1_dot_admin__service__pb2.CreateBackupResponse.FromString,
             options,
             channel_credentials,
             insecure,

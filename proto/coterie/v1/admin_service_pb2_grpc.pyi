@@ -37,6 +37,10 @@ class AdminServiceStub:
     """What the service holds."""
     EraseAccount: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.EraseAccountRequest, _admin_service_pb2.EraseAccountResponse]
     """Removes an account and all that only it sent, from store, index, findings and runs. There is no way back."""
+    CreateBackup: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBackupRequest, _admin_service_pb2.CreateBackupResponse]
+    """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
+    on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
+    """
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -47,6 +51,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """What the service holds."""
     EraseAccount: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseAccountRequest, _admin_service_pb2.EraseAccountResponse]  # type: ignore[assignment]
     """Removes an account and all that only it sent, from store, index, findings and runs. There is no way back."""
+    CreateBackup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBackupRequest, _admin_service_pb2.CreateBackupResponse]  # type: ignore[assignment]
+    """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
+    on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
+    """
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Looks after the service."""
@@ -66,5 +74,15 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.EraseAccountResponse, _abc.Awaitable[_admin_service_pb2.EraseAccountResponse]]:
         """Removes an account and all that only it sent, from store, index, findings and runs. There is no way back."""
+
+    @_abc_1.abstractmethod
+    def CreateBackup(
+        self,
+        request: _admin_service_pb2.CreateBackupRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.CreateBackupResponse, _abc.Awaitable[_admin_service_pb2.CreateBackupResponse]]:
+        """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
+        on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
+        """
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
