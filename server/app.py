@@ -14,7 +14,7 @@ from collections.abc import Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import grpc.aio
 import uvloop
@@ -47,6 +47,9 @@ from coterie.v1 import (
     search_service_pb2,
     search_service_pb2_grpc,
 )
+
+if TYPE_CHECKING:  # pages and their templates are for who serves a console
+    from coterie.server.console import ConsoleServer
 
 _LOGGER = logging.getLogger(__name__)
 _QUICK_THREADS = 4
@@ -94,8 +97,11 @@ class Server:
         )
         self._add_services()
 
-    async def start(self, listen: str) -> str:
+    async def start(self, listen: str, *, also: str = "") -> str:
         """Bind and answer calls; returns the address, with the port that was taken. Health says NOT_SERVING.
+
+        Args:
+            also: a second address, a Unix socket; empty for none.
 
         Raises:
             UnavailableError: the address cannot be bound.
@@ -108,6 +114,8 @@ class Server:
             )
         try:
             port = self._grpc.add_insecure_port(listen)
+            if also:
+                self._grpc.add_insecure_port(also)
         except RuntimeError as error:
             raise UnavailableError(
                 f"cannot listen on {listen}: the address is in use or not this machine's; "
@@ -293,16 +301,40 @@ async def _serve(engine: Engine) -> None:
     for number in (signal.SIGTERM, signal.SIGINT):
         asyncio.get_running_loop().add_signal_handler(number, stopping.set)
     server = Server(engine)
+    with _private_folder() as folder:
+        private = f"unix:{folder / _SOCKET}" if config.console_listen else ""
+        console = None
+        try:
+            address = await server.start(config.listen, also=private)
+            engine.store.announce(address)
+            _say(f"coterie is listening on {address} (data folder {config.data_dir})")
+            _warn_if_open(config.listen)
+            console = await _start_console(config, private)
+            await _warm_up(server, engine)
+            await stopping.wait()
+        finally:
+            emit(_LOGGER, logging.INFO, "stopping", grace_s=config.shutdown_grace_s)
+            if console is not None:
+                await console.stop()
+            await server.stop(config.shutdown_grace_s)
+
+
+async def _start_console(config: Config, service: str) -> "ConsoleServer | None":
+    """The web console, if it is wanted; where its address is taken the service does without, and says so."""
+    if not config.console_listen:
+        return None
+    from coterie.server.console import ConsoleServer
+
+    console = ConsoleServer(config, service)
     try:
-        address = await server.start(config.listen)
-        engine.store.announce(address)
-        _say(f"coterie is listening on {address} (data folder {config.data_dir})")
-        _warn_if_open(config.listen)
-        await _warm_up(server, engine)
-        await stopping.wait()
-    finally:
-        emit(_LOGGER, logging.INFO, "stopping", grace_s=config.shutdown_grace_s)
-        await server.stop(config.shutdown_grace_s)
+        address = await console.start()
+    except UnavailableError as error:
+        emit(_LOGGER, logging.ERROR, "console_not_served", listen=config.console_listen)
+        _say(f"coterie: {error}")
+        return None
+    _say(f"the console is at {address}")
+    _warn_if_open(config.console_listen)
+    return console
 
 
 async def _warm_up(server: Server, engine: Engine) -> None:

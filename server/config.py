@@ -14,8 +14,9 @@ from coterie.server.logs import LOG_FORMATS
 from coterie.server.schedule import parse_schedule
 
 _PREFIX = "COTERIE_"
-_OTHER_VARIABLES = frozenset({"COTERIE_CORPUS"})  # read by the Makefile, tests and benchmarks
-_LISTEN = re.compile(r"(unix:.+)|((\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5})")
+_OTHER_VARIABLES = frozenset({"COTERIE_CORPUS", "COTERIE_BROWSER"})  # read by the Makefile, tests and benchmarks
+_HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5}")
+_LISTEN = re.compile(rf"(unix:.+)|({_HOST_PORT.pattern})")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
 
 
@@ -31,6 +32,10 @@ class Config:
     """Folder of the store and the index snapshots; made when it is missing."""
     listen: str = "127.0.0.1:7431"
     """Address to serve on: HOST:PORT (port 0 takes a free one) or unix:PATH."""
+    console_listen: str = "127.0.0.1:7432"
+    """Address of the web console, HOST:PORT (port 0 takes a free one); empty serves none."""
+    console_hosts: str = ""
+    """Names besides its address by which the web console is reached, commas between; others are refused."""
     model: str = "all-MiniLM-L6-v2"
     """Embedding model: a packaged name, any sentence-transformers name or path, or `hash` for tests."""
     monolingual: bool = False
@@ -80,6 +85,10 @@ class Config:
                 raise InvalidError(f"{item.name} is {value}, it must lie between {low} and {high}", field=item.name)
         if not _LISTEN.fullmatch(self.listen):
             raise InvalidError(f"listen is {self.listen!r}, it must be HOST:PORT or unix:PATH", field="listen")
+        if self.console_listen and not _HOST_PORT.fullmatch(self.console_listen):
+            raise InvalidError(
+                f"console_listen is {self.console_listen!r}, it must be HOST:PORT or empty", field="console_listen"
+            )
         if self.log_level not in _LOG_LEVELS:
             raise InvalidError(
                 f"log_level is {self.log_level!r}, it must be one of {', '.join(_LOG_LEVELS)}", field="log_level"

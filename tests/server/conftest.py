@@ -123,6 +123,7 @@ def start_server(tmp_path: Path) -> Iterator[Callable[..., Process]]:
     started: list[Process] = []
 
     def start(**settings: object) -> Process:
+        settings = {"console_listen": "", **settings}
         log = tmp_path / f"server-{len(started)}.log"
         environment = {name: value for name, value in os.environ.items() if not name.startswith("COTERIE_")}
         environment |= {f"COTERIE_{name.upper()}": str(value) for name, value in settings.items()}

@@ -21,6 +21,7 @@ def test_a_flag_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
 def test_every_setting_can_come_from_the_environment() -> None:
     words = {str: "x", int: "3", float: "2.5", bool: "true", Path: "/tmp/x"}
     special = {"listen": "localhost:1", "schedule": "6h", "log_level": "debug", "log_format": "text"}
+    special |= {"console_listen": "localhost:2"}
     environment = {f"COTERIE_{item.name.upper()}": special.get(item.name, words[item.type]) for item in fields(Config)}
     config = load_config(environment=environment)
     for item in fields(Config):
@@ -39,6 +40,7 @@ def test_the_corpus_variable_is_not_a_setting() -> None:
         ({"window_days": "soon"}, "window_days", "must be a number"),
         ({"window_days": float("nan")}, "window_days", "between"),
         ({"window_days": -1}, "window_days", "between"),
+        ({"console_listen": "unix:/tmp/x"}, "console_listen", "HOST:PORT or empty"),
         ({"graph_k": 2.5}, "graph_k", "whole number"),
         ({"graph_k": True}, "graph_k", "whole number"),
         ({"lazy_model": "maybe"}, "lazy_model", "true or false"),

@@ -1,0 +1,104 @@
+"""Around every request: which host names it may use, where its forms may come from, and what browsers may do."""
+
+from collections.abc import Iterable
+from urllib.parse import urlsplit
+
+from starlette.datastructures import Headers, MutableHeaders
+from starlette.responses import PlainTextResponse
+from starlette.types import ASGIApp, Message, Receive, Scope, Send
+
+from coterie.console.settings import ConsoleSettings
+
+CONTENT_SECURITY_POLICY = "; ".join(
+    (
+        "default-src 'none'",
+        "script-src 'self'",
+        "style-src 'self'",
+        "img-src 'self'",
+        "connect-src 'self'",
+        "form-action 'self'",
+        "base-uri 'none'",
+        "frame-ancestors 'none'",
+    )
+)
+"""Nothing of another origin, no inline script, no inline style, no frame."""
+
+_HEADERS = {
+    "content-security-policy": CONTENT_SECURITY_POLICY,
+    "x-frame-options": "DENY",
+    "x-content-type-options": "nosniff",
+    "referrer-policy": "no-referrer",
+    "cross-origin-opener-policy": "same-origin",
+    "cross-origin-resource-policy": "same-origin",
+    "permissions-policy": "camera=(), geolocation=(), microphone=()",
+    "cache-control": "no-store",
+}
+_SAFE_METHODS = ("GET", "HEAD")
+
+
+class Guard:
+    """Refuses what does not come from the console's own pages, and sets the headers that say so to browsers."""
+
+    def __init__(self, app: ASGIApp, settings: ConsoleSettings) -> None:
+        self._app = app
+        self._settings = settings
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """One request."""
+        if scope["type"] != "http":
+            await self._app(scope, receive, send)
+            return
+        secured = _Secured(send, self._settings.secure)
+        problem = self._problem(scope["method"], Headers(scope=scope))
+        app = PlainTextResponse(problem, status_code=421 if "name" in problem else 403) if problem else self._app
+        await app(scope, receive, secured)
+
+    def _problem(self, method: str, headers: Headers) -> str:
+        host = headers.get("host", "")
+        if self._settings.hosts and _name(host) not in self._settings.hosts:
+            return "This server does not go by that name. Add it to console_hosts if it should.\n"
+        if method in _SAFE_METHODS:
+            return ""
+        site, origin = headers.get("sec-fetch-site"), headers.get("origin")
+        if site not in (None, "same-origin", "none") or (origin is not None and urlsplit(origin).netloc != host):
+            return "A form of another site was refused. Open the console itself and try again there.\n"
+        return ""
+
+
+class _Secured:
+    """Sends with the headers set; a response that has one of its own keeps it."""
+
+    def __init__(self, send: Send, secure: bool) -> None:
+        self._send = send
+        self._secure = secure
+
+    async def __call__(self, message: Message) -> None:
+        if message["type"] == "http.response.start":
+            headers = MutableHeaders(scope=message)
+            for name, value in _HEADERS.items():
+                headers.setdefault(name, value)
+            if self._secure:
+                headers.setdefault("strict-transport-security", "max-age=31536000")
+        await self._send(message)
+
+
+def host_names(listen: str, more: Iterable[str]) -> frozenset[str]:
+    """The names under which a server that listens there may be called.
+
+    Args:
+        listen: HOST:PORT.
+        more: further names, without port.
+    """
+    host = listen.rpartition(":")[0].strip("[]").lower()
+    loopback = {"localhost", "127.0.0.1", "::1"}
+    return frozenset({host, *(name.lower() for name in more)} | (loopback if _is_loopback(host) else set()))
+
+
+def _is_loopback(host: str) -> bool:
+    return host in ("localhost", "::1") or host.startswith("127.")
+
+
+def _name(host: str) -> str:
+    """A Host header without its port, in lower case."""
+    name = host.rpartition(":")[0] if host.rpartition(":")[2].isdecimal() and not host.endswith("]") else host
+    return name.strip("[]").lower()

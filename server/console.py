@@ -1,0 +1,94 @@
+"""The web console beside the gRPC server, on the same event loop: a client of its own process."""
+
+import asyncio
+import contextlib
+import logging
+import socket
+from collections.abc import Iterator
+
+import uvicorn
+
+from coterie.client import AsyncClient
+from coterie.console import ConsoleSettings, make_app
+from coterie.console.guard import host_names
+from coterie.domain import UnavailableError
+from coterie.server.config import Config
+from coterie.server.logs import emit
+
+_LOGGER = logging.getLogger(__name__)
+_BACKLOG = 128
+_CONNECTIONS_MAX = 256
+_GRACE_S = 2
+
+
+class ConsoleServer:
+    """Serves the console until it is stopped."""
+
+    def __init__(self, config: Config, service: str) -> None:
+        """`service`: the address under which the console reaches the service."""
+        self._config = config
+        self._service = service
+        self._task: asyncio.Task[None] | None = None
+        self._server: _Uvicorn | None = None
+
+    async def start(self) -> str:
+        """Bind and answer; returns the address to open in a browser.
+
+        Raises:
+            UnavailableError: the address cannot be bound.
+        """
+        listener = _bind(self._config.console_listen)
+        host, port = listener.getsockname()[:2]
+        settings = ConsoleSettings(hosts=host_names(self._config.console_listen, self._names()), port=port)
+        self._server = _Uvicorn(
+            uvicorn.Config(
+                make_app(settings, lambda token: AsyncClient.connect(self._service)),
+                http="h11",
+                ws="none",
+                log_config=None,
+                access_log=False,
+                server_header=False,
+                proxy_headers=False,
+                limit_concurrency=_CONNECTIONS_MAX,
+                timeout_graceful_shutdown=_GRACE_S,
+                lifespan="on",
+            )
+        )
+        self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
+        name = f"[{host}]" if ":" in host else host
+        return f"http://{name}:{port}/"
+
+    async def stop(self) -> None:
+        """End open requests within their grace."""
+        if self._server is None or self._task is None:
+            return
+        self._server.should_exit = True
+        try:
+            await self._task
+        except Exception as error:  # noqa: BLE001 - the service itself goes on to stop in order
+            emit(_LOGGER, logging.ERROR, "console_failed", reason=type(error).__name__)
+
+    def _names(self) -> list[str]:
+        return [name.strip() for name in self._config.console_hosts.split(",") if name.strip()]
+
+
+class _Uvicorn(uvicorn.Server):
+    """Leaves signals to the service."""
+
+    @contextlib.contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        """Take none."""
+        yield
+
+
+def _bind(listen: str) -> socket.socket:
+    host, _, port = listen.rpartition(":")
+    host = host.strip("[]")
+    try:
+        found = socket.getaddrinfo(host, int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        return socket.create_server(found[0][4][:2], family=found[0][0], backlog=_BACKLOG)
+    except OSError as error:
+        raise UnavailableError(
+            f"the console cannot listen on {listen} ({error.strerror}): choose another address with "
+            "--console-listen HOST:PORT, or --console-listen '' for none"
+        ) from error
