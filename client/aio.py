@@ -22,6 +22,7 @@ from coterie.domain import (
     BenchmarkItem,
     BenchmarkMatch,
     CoterieError,
+    Dossier,
     Erasure,
     Exchange,
     Family,
@@ -232,6 +233,15 @@ class AsyncClient:
     async def get_finding(self, finding_id: str) -> calls.Detail:
         """A finding, the decisions on it (oldest first), and its exemplars whole."""
         return await self._call(calls.get_finding(finding_id))
+
+    async def get_dossier(self, finding_id: str, *, run_id: str = "", with_text: bool = False) -> Dossier:
+        """Everything of a finding that is drawn or reported; of a large one some is sampled, with a seed that is told.
+
+        Args:
+            run_id: as this run reports it; empty means the newest that does.
+            with_text: with the texts of its exemplars, which is recorded.
+        """
+        return await self._call(calls.get_dossier(finding_id, run_id, with_text))
 
     def watch_findings(self, *, after_event: int = 0) -> AsyncIterator[tuple[int, Finding]]:
         """Findings as runs finish and reviews are made, each with its event number; never ends by itself.

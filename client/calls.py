@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coterie.client import wire
+from coterie.client import wire, wire_dossier
 from coterie.client.channel import Stubs
 from coterie.domain import (
     LIMITS,
@@ -18,6 +18,7 @@ from coterie.domain import (
     BenchmarkItem,
     BenchmarkMatch,
     CoterieError,
+    Dossier,
     Erasure,
     Exchange,
     Family,
@@ -223,6 +224,14 @@ def get_finding(finding_id: str) -> Call[Detail]:
             [wire.review_from_wire(review, FindingId(finding_id)) for review in answer.reviews],
             [wire.exchange_from_wire(exchange) for exchange in answer.exemplars],
         ),
+    )
+
+
+def get_dossier(finding_id: str, run_id: str, with_text: bool) -> Call[Dossier]:
+    """Everything of a finding that is drawn or reported."""
+    request = finding_service_pb2.GetDossierRequest(finding_id=finding_id, run_id=run_id, with_text=with_text)
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.GetDossier(request, timeout=timeout_s), wire_dossier.dossier_from_wire
     )
 
 

@@ -5,6 +5,7 @@ import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -19,6 +20,7 @@ from coterie.domain import (
     CancelledRunError,
     ConflictError,
     CoterieError,
+    Dossier,
     Erasure,
     Exchange,
     Family,
@@ -53,6 +55,7 @@ from coterie.server.checks import (
     check_texts,
 )
 from coterie.server.config import Config
+from coterie.server.dossier import Dossiers
 from coterie.server.embedding import Embedding, EmbedLoop, Progress
 from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
@@ -94,6 +97,7 @@ class Engine:
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
         self._families = StandingFamilies(store)
         self._watching = Watching(store)
+        self._dossiers = Dossiers(store, self._match)
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
         self._runs = Runs(store, self._recluster, self.changed)
         schedule = parse_schedule(config.schedule)
@@ -266,6 +270,12 @@ class Engine:
         finding = self.store.finding(finding_id)
         return finding, self.store.reviews(finding_id), self.store.exchanges(finding.exemplars)
 
+    def dossier(self, finding_id: FindingId, run_id: str = "", *, with_text: bool) -> Dossier:
+        """Everything of a finding that is drawn or reported; see `Dossiers.get`. Raises NotFoundError."""
+        dossier = self._dossiers.get(finding_id, run_id, with_text=with_text)
+        part = dossier.run.slice.listed(LIMITS.run_accounts_listed_max)
+        return replace(dossier, run=replace(dossier.run, slice=part))
+
     def review(self, finding_id: FindingId, decision: ReviewState, reason: str, reviewer: str) -> Finding:
         """Record a decision; returns the finding as it is now.
 
@@ -334,10 +344,7 @@ class Engine:
             UnavailableError: the service is stopping.
         """
         check_texts(texts)
-        try:
-            return self._made_benchmarks().match(texts, self._closing.is_set)
-        except CancelledRunError as error:
-            raise UnavailableError("the service is stopping: ask again when it is back") from error
+        return self._match(texts)
 
     # Administration
 
@@ -353,6 +360,7 @@ class Engine:
             erasure = self.store.erase_account(account_id, _now_us())
         self._families.forget()
         self._watching.forget()
+        self._dossiers.forget()
         if self.store.model() is not None:
             # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.
             self._made_graphs().erase()
@@ -404,6 +412,12 @@ class Engine:
     def _check_account(self, account_id: AccountId) -> None:
         if not self.store.account_exchanges(account_id) and self.store.standing(account_id)[1] is None:
             raise NotFoundError(f"account {account_id} has no exchanges here")
+
+    def _match(self, texts: Sequence[str]) -> list[list[BenchmarkMatch]]:
+        try:
+            return self._made_benchmarks().match(texts, self._closing.is_set)
+        except CancelledRunError as error:
+            raise UnavailableError("the service is stopping: ask again when it is back") from error
 
     def _answer(
         self,

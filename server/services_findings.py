@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 
-from coterie.client import wire
+from coterie.client import wire, wire_dossier
 from coterie.domain import AccountId, Finding, FindingId, InvalidError
 from coterie.server.paging import bad_token, page_key, page_size, page_token
 from coterie.server.services import Context, Desk
@@ -49,6 +49,18 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
             reviews=[wire.review_to_wire(review) for review in reviews],
             exemplars=[wire.exchange_to_wire(exchange) for exchange in exemplars],
         )
+
+    async def GetDossier(
+        self, request: finding_service_pb2.GetDossierRequest, context: Context
+    ) -> finding_service_pb2.GetDossierResponse:
+        """Everything of one finding that is drawn or reported; reading its texts is recorded as such."""
+        await self._desk.audit(
+            context, "read_dossier_text" if request.with_text else "read_dossier", request.finding_id
+        )
+        dossier = await self._desk.call(
+            self._desk.engine.dossier, FindingId(request.finding_id), request.run_id, with_text=request.with_text
+        )
+        return await self._desk.call(wire_dossier.dossier_to_wire, dossier)
 
     async def WatchFindings(
         self, request: finding_service_pb2.WatchFindingsRequest, context: Context

@@ -141,6 +141,14 @@ def labels(connection: sqlite3.Connection, part: str) -> FamilyLabels | None:
     return None if row is None else _labels_from(row)
 
 
+def labels_of_run(connection: sqlite3.Connection, run_id: str) -> FamilyLabels | None:
+    """Which family each text is in, by one run; None where that is no longer kept."""
+    row = connection.execute(
+        f"SELECT run_id, family_ids, {', '.join(_ARRAYS)} FROM family_labels WHERE run_id = ?", (run_id,)
+    ).fetchone()
+    return None if row is None else _labels_from(row)
+
+
 def _labels_from(row: tuple[Any, ...]) -> FamilyLabels:
     run_id, family_ids, *blobs = row
     arrays = {

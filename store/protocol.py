@@ -26,6 +26,7 @@ from coterie.domain import (
     FindingId,
     IngestResult,
     JoinedAccount,
+    LineageStep,
     Review,
     Run,
     RunId,
@@ -298,12 +299,18 @@ class Store(Protocol):
         """
         ...
 
-    def finding(self, finding_id: FindingId) -> Finding:
-        """A finding as the newest run that has it reports it; findings of different slices have different ids.
+    def finding(self, finding_id: FindingId, run_id: str = "") -> Finding:
+        """A finding as one run reports it, without an id the newest that has it.
+
+        Findings of different slices have different ids.
 
         Raises:
-            NotFoundError: there is no such finding.
+            NotFoundError: there is no such finding, or that run does not report it.
         """
+        ...
+
+    def finding_lineage(self, finding_id: FindingId, run_id: RunId, *, limit: int) -> list[LineageStep]:
+        """A finding and those it came from, in every run up to this one, oldest first; the newest `limit` of them."""
         ...
 
     def reviews(self, finding_id: FindingId) -> list[Review]:
@@ -324,6 +331,19 @@ class Store(Protocol):
 
     def account_exchanges(self, account_id: AccountId) -> int:
         """How many exchanges an account has in the whole store."""
+        ...
+
+    def count_accounts(self, filter: SearchFilter = EVERYTHING) -> int:
+        """How many accounts have an exchange that passes the filter."""
+        ...
+
+    def daily_exchanges(
+        self, account_ids: Collection[AccountId], since_us: int, until_us: int
+    ) -> dict[AccountId, dict[int, int]]:
+        """Exchanges of each account by day, in [since, until) of microseconds since the epoch.
+
+        A day (UTC) is named by where it begins, in microseconds; days and accounts without an exchange are left out.
+        """
         ...
 
     def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
@@ -361,6 +381,10 @@ class Store(Protocol):
 
     def family_labels(self) -> FamilyLabels | None:
         """Which family each text is in, by the newest run of everything in the default window: the one to join."""
+        ...
+
+    def run_family_labels(self, run_id: str) -> FamilyLabels | None:
+        """Which family each text is in, by one run; None where that is no longer kept."""
         ...
 
     def joining(self) -> tuple[RunId, int]:

@@ -234,6 +234,13 @@ def candidate_texts(
     return np.sort(np.array([row[0] for row in rows], dtype=np.int64))
 
 
+def count_accounts(connection: sqlite3.Connection, search_filter: SearchFilter) -> int:
+    """How many accounts have an exchange that passes the filter."""
+    conditions, parameters = _conditions(search_filter)
+    where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
+    return _number(connection, f"SELECT count(DISTINCT e.account_id) FROM exchange e{where}", *parameters)
+
+
 def account_exchanges(connection: sqlite3.Connection, account_id: AccountId) -> int:
     """How many exchanges an account has."""
     return _number(connection, "SELECT count(*) FROM exchange WHERE account_id = ?", account_id)
@@ -361,13 +368,15 @@ def findings(connection: sqlite3.Connection, run_id: str) -> tuple[str, list[Fin
     return chosen, sorted((finding_from(*row) for row in rows), key=finding_order)
 
 
-def finding(connection: sqlite3.Connection, finding_id: FindingId) -> Finding:
-    """A finding as the newest run that has it reports it."""
+def finding(connection: sqlite3.Connection, finding_id: FindingId, run_id: str = "") -> Finding:
+    """A finding as one run reports it; without an id, the newest that has it."""
     row = connection.execute(
         f"SELECT f.record, {_REVIEW} FROM finding f JOIN run r ON r.run_id = f.run_id WHERE f.finding_id = ?"
-        " ORDER BY r.created_us DESC, r.run_id DESC LIMIT 1",
-        (finding_id,),
+        " AND (? = '' OR f.run_id = ?) ORDER BY r.created_us DESC, r.run_id DESC LIMIT 1",
+        (finding_id, run_id, run_id),
     ).fetchone()
+    if row is None and run_id:
+        raise NotFoundError(f"run {run_id} reports no finding {finding_id}: list its findings to see their ids")
     if row is None:
         raise NotFoundError(f"there is no finding {finding_id}: list the findings to see their ids")
     return finding_from(*row)

@@ -27,6 +27,7 @@ from coterie.domain import (
     IngestResult,
     InvalidError,
     JoinedAccount,
+    LineageStep,
     NotFoundError,
     Review,
     Run,
@@ -45,7 +46,7 @@ from coterie.domain import (
     printable,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import changes, families, queries, watching
+from coterie.store import changes, dossier, families, queries, watching
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
@@ -256,9 +257,13 @@ class SqliteStore(Store):
             chosen, found = queries.findings(connection, run_id)
             return chosen, watching.with_joined(connection, found)
 
-    def finding(self, finding_id: FindingId) -> Finding:
+    def finding(self, finding_id: FindingId, run_id: str = "") -> Finding:
         with self._readers.snapshot() as connection:
-            return watching.with_joined(connection, [queries.finding(connection, finding_id)])[0]
+            return watching.with_joined(connection, [queries.finding(connection, finding_id, run_id)])[0]
+
+    def finding_lineage(self, finding_id: FindingId, run_id: RunId, *, limit: int) -> list[LineageStep]:
+        with self._readers.snapshot() as connection:
+            return dossier.lineage(connection, finding_id, run_id, limit)
 
     def reviews(self, finding_id: FindingId) -> list[Review]:
         with self._readers.snapshot() as connection:
@@ -274,6 +279,16 @@ class SqliteStore(Store):
     def account_exchanges(self, account_id: AccountId) -> int:
         with self._readers.snapshot() as connection:
             return queries.account_exchanges(connection, account_id)
+
+    def count_accounts(self, filter: SearchFilter = EVERYTHING) -> int:
+        with self._readers.snapshot() as connection:
+            return queries.count_accounts(connection, filter)
+
+    def daily_exchanges(
+        self, account_ids: Collection[AccountId], since_us: int, until_us: int
+    ) -> dict[AccountId, dict[int, int]]:
+        with self._readers.snapshot() as connection:
+            return dossier.daily_exchanges(connection, account_ids, since_us, until_us)
 
     def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
         with self._readers.snapshot() as connection:
@@ -300,6 +315,10 @@ class SqliteStore(Store):
     def family_labels(self) -> FamilyLabels | None:
         with self._readers.snapshot() as connection:
             return families.labels(connection, "")
+
+    def run_family_labels(self, run_id: str) -> FamilyLabels | None:
+        with self._readers.snapshot() as connection:
+            return families.labels_of_run(connection, run_id)
 
     def joining(self) -> tuple[RunId, int]:
         with self._readers.snapshot() as connection:

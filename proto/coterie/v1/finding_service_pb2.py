@@ -22,68 +22,89 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from coterie.v1 import run_service_pb2 as coterie_dot_v1_dot_run__service__pb2
 from coterie.v1 import types_pb2 as coterie_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n coterie/v1/finding_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\xed\x04\n\x07\x46inding\x12\x12\n\nfinding_id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.coterie.v1.FindingKind\x12&\n\x08severity\x18\x03 \x01(\x0e\x32\x14.coterie.v1.Severity\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12$\n\x07lineage\x18\x05 \x01(\x0e\x32\x13.coterie.v1.Lineage\x12\x12\n\nlineage_of\x18\x06 \x03(\t\x12\'\n\x06review\x18\x07 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\r\n\x05title\x18\x08 \x01(\t\x12,\n\x08\x61\x63\x63ounts\x18\t \x03(\x0b\x32\x1a.coterie.v1.FindingAccount\x12+\n\x08\x66\x61milies\x18\n \x03(\x0b\x32\x19.coterie.v1.FindingFamily\x12\x30\n\nbenchmarks\x18\x0b \x03(\x0b\x32\x1c.coterie.v1.FindingBenchmark\x12\x15\n\rfirst_seen_us\x18\x0c \x01(\x03\x12\x14\n\x0clast_seen_us\x18\r \x01(\x03\x12&\n\x08\x65vidence\x18\x0e \x03(\x0b\x32\x14.coterie.v1.Evidence\x12.\n\x10\x63ounter_evidence\x18\x0f \x03(\x0b\x32\x14.coterie.v1.Evidence\x12\x11\n\texemplars\x18\x10 \x03(\t\x12\x0e\n\x06run_id\x18\x11 \x01(\t\x12\x13\n\x0bprovisional\x18\x12 \x01(\x08\x12/\n\x0cjoined_since\x18\x13 \x03(\x0b\x32\x19.coterie.v1.JoinedAccount\"V\n\rJoinedAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\x0f\n\x07prompts\x18\x03 \x01(\x03\x12\x0f\n\x07p_value\x18\x04 \x01(\x01\"\x96\x01\n\x0e\x46indingAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\texchanges\x18\x02 \x01(\x03\x12\x16\n\x0e\x64istinct_texts\x18\x03 \x01(\x03\x12\x18\n\x10share_of_traffic\x18\x04 \x01(\x01\x12\x15\n\rfirst_seen_us\x18\x05 \x01(\x03\x12\x14\n\x0clast_seen_us\x18\x06 \x01(\x03\"C\n\rFindingFamily\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x03 \x01(\x03\"I\n\x10\x46indingBenchmark\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\ritems_matched\x18\x02 \x01(\x03\x12\x10\n\x08\x63overage\x18\x03 \x01(\x01\"{\n\x08\x45vidence\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tstatistic\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0c\n\x04null\x18\x04 \x01(\t\x12\x14\n\x07p_value\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07summary\x18\x06 \x01(\tB\n\n\x08_p_value\"\xb0\x01\n\x13ListFindingsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.coterie.v1.FindingKind\x12\'\n\x06review\x18\x03 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\x12\n\naccount_id\x18\x04 \x01(\t\x12%\n\x04page\x18\x05 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"u\n\x14ListFindingsResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12%\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x13.coterie.v1.Finding\x12&\n\x04page\x18\x03 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"\'\n\x11GetFindingRequest\x12\x12\n\nfinding_id\x18\x01 \x01(\t\"\x88\x01\n\x12GetFindingResponse\x12$\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x13.coterie.v1.Finding\x12#\n\x07reviews\x18\x02 \x03(\x0b\x32\x12.coterie.v1.Review\x12\'\n\texemplars\x18\x03 \x03(\x0b\x32\x14.coterie.v1.Exchange\"f\n\x06Review\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08reviewer\x18\x03 \x01(\t\x12\x0f\n\x07time_us\x18\x04 \x01(\x03\"+\n\x14WatchFindingsRequest\x12\x13\n\x0b\x61\x66ter_event\x18\x01 \x01(\x03\"L\n\x15WatchFindingsResponse\x12\r\n\x05\x65vent\x18\x01 \x01(\x03\x12$\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x13.coterie.v1.Finding\"w\n\x14ReviewFindingRequest\x12\x12\n\nfinding_id\x18\x01 \x01(\t\x12)\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08reviewer\x18\x04 \x01(\t\"=\n\x15ReviewFindingResponse\x12$\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x13.coterie.v1.Finding\"\'\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"\xad\x02\n\x12GetAccountResponse\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x17\n\x0f\x65xchanges_total\x18\x02 \x01(\x03\x12\x11\n\texchanges\x18\x03 \x01(\x03\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12%\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x13.coterie.v1.Finding\x12\x19\n\x11nearest_candidate\x18\x06 \x01(\t\x12\x1c\n\x0fnearest_p_value\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x16\n\x0epool_exchanges\x18\t \x01(\x03\x12+\n\x08\x66\x61milies\x18\n \x03(\x0b\x32\x19.coterie.v1.AccountFamilyB\x12\n\x10_nearest_p_value\"A\n\rAccountFamily\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x0e\n\x06joined\x18\x03 \x01(\x03\"\x85\x02\n\x06\x46\x61mily\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x11\n\texchanges\x18\x03 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x04 \x01(\x03\x12*\n\x07lineage\x18\x05 \x01(\x0e\x32\x19.coterie.v1.FamilyLineage\x12\x12\n\nlineage_of\x18\x06 \x03(\t\x12\x15\n\rgate_distance\x18\x07 \x01(\x01\x12\x10\n\x08\x65xemplar\x18\x08 \x01(\t\x12\x15\n\rfirst_seen_us\x18\t \x01(\x03\x12\x14\n\x0clast_seen_us\x18\n \x01(\x03\x12\x0e\n\x06run_id\x18\x0b \x01(\t\x12\x0e\n\x06joined\x18\x0c \x01(\x03\"x\n\x13ListFamiliesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x07lineage\x18\x02 \x01(\x0e\x32\x19.coterie.v1.FamilyLineage\x12%\n\x04page\x18\x03 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"t\n\x14ListFamiliesResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12$\n\x08\x66\x61milies\x18\x02 \x03(\x0b\x32\x12.coterie.v1.Family\x12&\n\x04page\x18\x03 \x01(\x0b\x32\x18.coterie.v1.PageResponse*f\n\x0b\x46indingKind\x12\x1c\n\x18\x46INDING_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_KIND_CAMPAIGN\x10\x01\x12\x1e\n\x1a\x46INDING_KIND_BENCHMARK_RUN\x10\x02*u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_MEDIUM\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04*\x95\x01\n\x07Lineage\x12\x17\n\x13LINEAGE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLINEAGE_NEW\x10\x01\x12\x13\n\x0fLINEAGE_GROWING\x10\x02\x12\x12\n\x0eLINEAGE_STEADY\x10\x03\x12\x10\n\x0cLINEAGE_GONE\x10\x04\x12\x12\n\x0eLINEAGE_MERGED\x10\x05\x12\x11\n\rLINEAGE_SPLIT\x10\x06*\xcb\x01\n\rFamilyLineage\x12\x1e\n\x1a\x46\x41MILY_LINEAGE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41MILY_LINEAGE_BORN\x10\x01\x12\x18\n\x14\x46\x41MILY_LINEAGE_GROWN\x10\x02\x12\x19\n\x15\x46\x41MILY_LINEAGE_STEADY\x10\x03\x12\x18\n\x14\x46\x41MILY_LINEAGE_SPLIT\x10\x04\x12\x19\n\x15\x46\x41MILY_LINEAGE_MERGED\x10\x05\x12\x17\n\x13\x46\x41MILY_LINEAGE_GONE\x10\x06*\xb0\x01\n\x0bReviewState\x12\x1c\n\x18REVIEW_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11REVIEW_STATE_OPEN\x10\x01\x12\x18\n\x14REVIEW_STATE_WATCHED\x10\x02\x12\x1a\n\x16REVIEW_STATE_ESCALATED\x10\x03\x12\x1a\n\x16REVIEW_STATE_CONFIRMED\x10\x04\x12\x1a\n\x16REVIEW_STATE_DISMISSED\x10\x05\x32\xfe\x03\n\x0e\x46indingService\x12Q\n\x0cListFindings\x12\x1f.coterie.v1.ListFindingsRequest\x1a .coterie.v1.ListFindingsResponse\x12K\n\nGetFinding\x12\x1d.coterie.v1.GetFindingRequest\x1a\x1e.coterie.v1.GetFindingResponse\x12V\n\rWatchFindings\x12 .coterie.v1.WatchFindingsRequest\x1a!.coterie.v1.WatchFindingsResponse0\x01\x12T\n\rReviewFinding\x12 .coterie.v1.ReviewFindingRequest\x1a!.coterie.v1.ReviewFindingResponse\x12K\n\nGetAccount\x12\x1d.coterie.v1.GetAccountRequest\x1a\x1e.coterie.v1.GetAccountResponse\x12Q\n\x0cListFamilies\x12\x1f.coterie.v1.ListFamiliesRequest\x1a .coterie.v1.ListFamiliesResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n coterie/v1/finding_service.proto\x12\ncoterie.v1\x1a\x1c\x63oterie/v1/run_service.proto\x1a\x16\x63oterie/v1/types.proto\"\xed\x04\n\x07\x46inding\x12\x12\n\nfinding_id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.coterie.v1.FindingKind\x12&\n\x08severity\x18\x03 \x01(\x0e\x32\x14.coterie.v1.Severity\x12\x12\n\nconfidence\x18\x04 \x01(\x01\x12$\n\x07lineage\x18\x05 \x01(\x0e\x32\x13.coterie.v1.Lineage\x12\x12\n\nlineage_of\x18\x06 \x03(\t\x12\'\n\x06review\x18\x07 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\r\n\x05title\x18\x08 \x01(\t\x12,\n\x08\x61\x63\x63ounts\x18\t \x03(\x0b\x32\x1a.coterie.v1.FindingAccount\x12+\n\x08\x66\x61milies\x18\n \x03(\x0b\x32\x19.coterie.v1.FindingFamily\x12\x30\n\nbenchmarks\x18\x0b \x03(\x0b\x32\x1c.coterie.v1.FindingBenchmark\x12\x15\n\rfirst_seen_us\x18\x0c \x01(\x03\x12\x14\n\x0clast_seen_us\x18\r \x01(\x03\x12&\n\x08\x65vidence\x18\x0e \x03(\x0b\x32\x14.coterie.v1.Evidence\x12.\n\x10\x63ounter_evidence\x18\x0f \x03(\x0b\x32\x14.coterie.v1.Evidence\x12\x11\n\texemplars\x18\x10 \x03(\t\x12\x0e\n\x06run_id\x18\x11 \x01(\t\x12\x13\n\x0bprovisional\x18\x12 \x01(\x08\x12/\n\x0cjoined_since\x18\x13 \x03(\x0b\x32\x19.coterie.v1.JoinedAccount\"V\n\rJoinedAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\x0f\n\x07prompts\x18\x03 \x01(\x03\x12\x0f\n\x07p_value\x18\x04 \x01(\x01\"\x96\x01\n\x0e\x46indingAccount\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x11\n\texchanges\x18\x02 \x01(\x03\x12\x16\n\x0e\x64istinct_texts\x18\x03 \x01(\x03\x12\x18\n\x10share_of_traffic\x18\x04 \x01(\x01\x12\x15\n\rfirst_seen_us\x18\x05 \x01(\x03\x12\x14\n\x0clast_seen_us\x18\x06 \x01(\x03\"C\n\rFindingFamily\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x03 \x01(\x03\"I\n\x10\x46indingBenchmark\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x15\n\ritems_matched\x18\x02 \x01(\x03\x12\x10\n\x08\x63overage\x18\x03 \x01(\x01\"{\n\x08\x45vidence\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x11\n\tstatistic\x18\x02 \x01(\t\x12\r\n\x05value\x18\x03 \x01(\x01\x12\x0c\n\x04null\x18\x04 \x01(\t\x12\x14\n\x07p_value\x18\x05 \x01(\x01H\x00\x88\x01\x01\x12\x0f\n\x07summary\x18\x06 \x01(\tB\n\n\x08_p_value\"\xb0\x01\n\x13ListFindingsRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12%\n\x04kind\x18\x02 \x01(\x0e\x32\x17.coterie.v1.FindingKind\x12\'\n\x06review\x18\x03 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\x12\n\naccount_id\x18\x04 \x01(\t\x12%\n\x04page\x18\x05 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"u\n\x14ListFindingsResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12%\n\x08\x66indings\x18\x02 \x03(\x0b\x32\x13.coterie.v1.Finding\x12&\n\x04page\x18\x03 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"\'\n\x11GetFindingRequest\x12\x12\n\nfinding_id\x18\x01 \x01(\t\"\x88\x01\n\x12GetFindingResponse\x12$\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x13.coterie.v1.Finding\x12#\n\x07reviews\x18\x02 \x03(\x0b\x32\x12.coterie.v1.Review\x12\'\n\texemplars\x18\x03 \x03(\x0b\x32\x14.coterie.v1.Exchange\"f\n\x06Review\x12)\n\x08\x64\x65\x63ision\x18\x01 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\x0e\n\x06reason\x18\x02 \x01(\t\x12\x10\n\x08reviewer\x18\x03 \x01(\t\x12\x0f\n\x07time_us\x18\x04 \x01(\x03\"+\n\x14WatchFindingsRequest\x12\x13\n\x0b\x61\x66ter_event\x18\x01 \x01(\x03\"L\n\x15WatchFindingsResponse\x12\r\n\x05\x65vent\x18\x01 \x01(\x03\x12$\n\x07\x66inding\x18\x02 \x01(\x0b\x32\x13.coterie.v1.Finding\"w\n\x14ReviewFindingRequest\x12\x12\n\nfinding_id\x18\x01 \x01(\t\x12)\n\x08\x64\x65\x63ision\x18\x02 \x01(\x0e\x32\x17.coterie.v1.ReviewState\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x10\n\x08reviewer\x18\x04 \x01(\t\"=\n\x15ReviewFindingResponse\x12$\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x13.coterie.v1.Finding\"\'\n\x11GetAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"\xad\x02\n\x12GetAccountResponse\x12\x12\n\naccount_id\x18\x01 \x01(\t\x12\x17\n\x0f\x65xchanges_total\x18\x02 \x01(\x03\x12\x11\n\texchanges\x18\x03 \x01(\x03\x12\x0e\n\x06run_id\x18\x04 \x01(\t\x12%\n\x08\x66indings\x18\x05 \x03(\x0b\x32\x13.coterie.v1.Finding\x12\x19\n\x11nearest_candidate\x18\x06 \x01(\t\x12\x1c\n\x0fnearest_p_value\x18\x07 \x01(\x01H\x00\x88\x01\x01\x12\x0e\n\x06reason\x18\x08 \x01(\t\x12\x16\n\x0epool_exchanges\x18\t \x01(\x03\x12+\n\x08\x66\x61milies\x18\n \x03(\x0b\x32\x19.coterie.v1.AccountFamilyB\x12\n\x10_nearest_p_value\"A\n\rAccountFamily\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x0e\n\x06joined\x18\x03 \x01(\x03\"\x85\x02\n\x06\x46\x61mily\x12\x11\n\tfamily_id\x18\x01 \x01(\t\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x11\n\texchanges\x18\x03 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x04 \x01(\x03\x12*\n\x07lineage\x18\x05 \x01(\x0e\x32\x19.coterie.v1.FamilyLineage\x12\x12\n\nlineage_of\x18\x06 \x03(\t\x12\x15\n\rgate_distance\x18\x07 \x01(\x01\x12\x10\n\x08\x65xemplar\x18\x08 \x01(\t\x12\x15\n\rfirst_seen_us\x18\t \x01(\x03\x12\x14\n\x0clast_seen_us\x18\n \x01(\x03\x12\x0e\n\x06run_id\x18\x0b \x01(\t\x12\x0e\n\x06joined\x18\x0c \x01(\x03\"x\n\x13ListFamiliesRequest\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12*\n\x07lineage\x18\x02 \x01(\x0e\x32\x19.coterie.v1.FamilyLineage\x12%\n\x04page\x18\x03 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"t\n\x14ListFamiliesResponse\x12\x0e\n\x06run_id\x18\x01 \x01(\t\x12$\n\x08\x66\x61milies\x18\x02 \x03(\x0b\x32\x12.coterie.v1.Family\x12&\n\x04page\x18\x03 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"J\n\x11GetDossierRequest\x12\x12\n\nfinding_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x11\n\twith_text\x18\x03 \x01(\x08\"\xf8\x04\n\x12GetDossierResponse\x12$\n\x07\x66inding\x18\x01 \x01(\x0b\x32\x13.coterie.v1.Finding\x12\x1c\n\x03run\x18\x02 \x01(\x0b\x32\x0f.coterie.v1.Run\x12#\n\x07reviews\x18\x03 \x03(\x0b\x32\x12.coterie.v1.Review\x12\'\n\texemplars\x18\x04 \x03(\x0b\x32\x14.coterie.v1.Exchange\x12\x11\n\twith_text\x18\x05 \x01(\x08\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x06 \x03(\t\x12\x0c\n\x04seed\x18\x07 \x01(\x03\x12\x18\n\x10window_exchanges\x18\x08 \x03(\x03\x12)\n\x05\x61sked\x18\t \x01(\x0b\x32\x1a.coterie.v1.AskedExchanges\x12\'\n\x06volume\x18\n \x01(\x0b\x32\x17.coterie.v1.DailyVolume\x12*\n\x08\x66\x61milies\x18\x0b \x01(\x0b\x32\x18.coterie.v1.FamilyCounts\x12+\n\x06shared\x18\x0c \x01(\x0b\x32\x1b.coterie.v1.SharedQuestions\x12,\n\x08shuffled\x18\r \x01(\x0b\x32\x1a.coterie.v1.ShuffledLabels\x12.\n\nbenchmarks\x18\x0e \x03(\x0b\x32\x1a.coterie.v1.BenchmarkStrip\x12(\n\x07lineage\x18\x0f \x03(\x0b\x32\x17.coterie.v1.LineageStep\x12/\n\nattributes\x18\x10 \x03(\x0b\x32\x1b.coterie.v1.SharedAttribute\x12\x1a\n\x12\x61\x63\x63ounts_in_window\x18\x11 \x01(\x03\"\x86\x01\n\x0e\x41skedExchanges\x12\x14\n\x0c\x65xchange_ids\x18\x01 \x03(\t\x12\x0f\n\x07\x61\x63\x63ount\x18\x02 \x03(\x05\x12\x0f\n\x07time_us\x18\x03 \x03(\x03\x12\x0c\n\x04text\x18\x04 \x03(\x05\x12\x0e\n\x06\x66\x61mily\x18\x05 \x03(\x05\x12\x0f\n\x07in_pool\x18\x06 \x03(\x08\x12\r\n\x05total\x18\x07 \x01(\x03\"=\n\x0b\x44\x61ilyVolume\x12\x0e\n\x06\x64\x61y_us\x18\x01 \x03(\x03\x12\r\n\x05\x61sked\x18\x02 \x03(\x03\x12\x0f\n\x07in_pool\x18\x03 \x03(\x03\"R\n\x0c\x46\x61milyCounts\x12\x12\n\nfamily_ids\x18\x01 \x03(\t\x12\r\n\x05\x61sked\x18\x02 \x03(\x03\x12\x0f\n\x07in_pool\x18\x03 \x03(\x03\x12\x0e\n\x06run_id\x18\x04 \x01(\t\"D\n\x0fSharedQuestions\x12\x10\n\x08observed\x18\x01 \x03(\x03\x12\x10\n\x08\x65xpected\x18\x02 \x03(\x01\x12\r\n\x05texts\x18\x03 \x01(\x03\"\xf6\x01\n\x0eShuffledLabels\x12\x10\n\x08observed\x18\x01 \x01(\x01\x12\x10\n\x08shuffled\x18\x02 \x03(\x01\x12\x15\n\x08recorded\x18\x03 \x01(\x01H\x00\x88\x01\x01\x12\x17\n\nrecorded_z\x18\x04 \x01(\x01H\x01\x88\x01\x01\x12\x14\n\x0cinnocent_max\x18\x05 \x01(\x01\x12\r\n\x05items\x18\x06 \x01(\x03\x12\x13\n\x0bitems_total\x18\x07 \x01(\x03\x12\x11\n\tcustomers\x18\x08 \x01(\x03\x12\x11\n\talike_own\x18\t \x03(\x01\x12\x14\n\x0c\x61like_others\x18\n \x03(\x01\x42\x0b\n\t_recordedB\r\n\x0b_recorded_z\"p\n\x0e\x42\x65nchmarkStrip\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05items\x18\x02 \x01(\x03\x12\x0f\n\x07\x61\x63\x63ount\x18\x03 \x03(\x05\x12\x0c\n\x04item\x18\x04 \x03(\x05\x12\r\n\x05texts\x18\x05 \x01(\x03\x12\x13\n\x0btexts_total\x18\x06 \x01(\x03\"\xec\x01\n\x0bLineageStep\x12\x12\n\nfinding_id\x18\x01 \x01(\t\x12\x0e\n\x06run_id\x18\x02 \x01(\t\x12\x12\n\ncreated_us\x18\x03 \x01(\x03\x12\x0f\n\x07trigger\x18\x04 \x01(\t\x12$\n\x07lineage\x18\x05 \x01(\x0e\x32\x13.coterie.v1.Lineage\x12&\n\x08severity\x18\x06 \x01(\x0e\x32\x14.coterie.v1.Severity\x12\x12\n\nconfidence\x18\x07 \x01(\x01\x12\x10\n\x08\x61\x63\x63ounts\x18\x08 \x01(\x03\x12\r\n\x05texts\x18\t \x01(\x03\x12\x11\n\texchanges\x18\n \x01(\x03\"S\n\x0fSharedAttribute\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t\x12\x10\n\x08\x61\x63\x63ounts\x18\x03 \x01(\x03\x12\x11\n\telsewhere\x18\x04 \x01(\x03*f\n\x0b\x46indingKind\x12\x1c\n\x18\x46INDING_KIND_UNSPECIFIED\x10\x00\x12\x19\n\x15\x46INDING_KIND_CAMPAIGN\x10\x01\x12\x1e\n\x1a\x46INDING_KIND_BENCHMARK_RUN\x10\x02*u\n\x08Severity\x12\x18\n\x14SEVERITY_UNSPECIFIED\x10\x00\x12\x10\n\x0cSEVERITY_LOW\x10\x01\x12\x13\n\x0fSEVERITY_MEDIUM\x10\x02\x12\x11\n\rSEVERITY_HIGH\x10\x03\x12\x15\n\x11SEVERITY_CRITICAL\x10\x04*\x95\x01\n\x07Lineage\x12\x17\n\x13LINEAGE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bLINEAGE_NEW\x10\x01\x12\x13\n\x0fLINEAGE_GROWING\x10\x02\x12\x12\n\x0eLINEAGE_STEADY\x10\x03\x12\x10\n\x0cLINEAGE_GONE\x10\x04\x12\x12\n\x0eLINEAGE_MERGED\x10\x05\x12\x11\n\rLINEAGE_SPLIT\x10\x06*\xcb\x01\n\rFamilyLineage\x12\x1e\n\x1a\x46\x41MILY_LINEAGE_UNSPECIFIED\x10\x00\x12\x17\n\x13\x46\x41MILY_LINEAGE_BORN\x10\x01\x12\x18\n\x14\x46\x41MILY_LINEAGE_GROWN\x10\x02\x12\x19\n\x15\x46\x41MILY_LINEAGE_STEADY\x10\x03\x12\x18\n\x14\x46\x41MILY_LINEAGE_SPLIT\x10\x04\x12\x19\n\x15\x46\x41MILY_LINEAGE_MERGED\x10\x05\x12\x17\n\x13\x46\x41MILY_LINEAGE_GONE\x10\x06*\xb0\x01\n\x0bReviewState\x12\x1c\n\x18REVIEW_STATE_UNSPECIFIED\x10\x00\x12\x15\n\x11REVIEW_STATE_OPEN\x10\x01\x12\x18\n\x14REVIEW_STATE_WATCHED\x10\x02\x12\x1a\n\x16REVIEW_STATE_ESCALATED\x10\x03\x12\x1a\n\x16REVIEW_STATE_CONFIRMED\x10\x04\x12\x1a\n\x16REVIEW_STATE_DISMISSED\x10\x05\x32\xcb\x04\n\x0e\x46indingService\x12Q\n\x0cListFindings\x12\x1f.coterie.v1.ListFindingsRequest\x1a .coterie.v1.ListFindingsResponse\x12K\n\nGetFinding\x12\x1d.coterie.v1.GetFindingRequest\x1a\x1e.coterie.v1.GetFindingResponse\x12K\n\nGetDossier\x12\x1d.coterie.v1.GetDossierRequest\x1a\x1e.coterie.v1.GetDossierResponse\x12V\n\rWatchFindings\x12 .coterie.v1.WatchFindingsRequest\x1a!.coterie.v1.WatchFindingsResponse0\x01\x12T\n\rReviewFinding\x12 .coterie.v1.ReviewFindingRequest\x1a!.coterie.v1.ReviewFindingResponse\x12K\n\nGetAccount\x12\x1d.coterie.v1.GetAccountRequest\x1a\x1e.coterie.v1.GetAccountResponse\x12Q\n\x0cListFamilies\x12\x1f.coterie.v1.ListFamiliesRequest\x1a .coterie.v1.ListFamiliesResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coterie.v1.finding_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_FINDINGKIND']._serialized_start=3011
-  _globals['_FINDINGKIND']._serialized_end=3113
-  _globals['_SEVERITY']._serialized_start=3115
-  _globals['_SEVERITY']._serialized_end=3232
-  _globals['_LINEAGE']._serialized_start=3235
-  _globals['_LINEAGE']._serialized_end=3384
-  _globals['_FAMILYLINEAGE']._serialized_start=3387
-  _globals['_FAMILYLINEAGE']._serialized_end=3590
-  _globals['_REVIEWSTATE']._serialized_start=3593
-  _globals['_REVIEWSTATE']._serialized_end=3769
-  _globals['_FINDING']._serialized_start=73
-  _globals['_FINDING']._serialized_end=694
-  _globals['_JOINEDACCOUNT']._serialized_start=696
-  _globals['_JOINEDACCOUNT']._serialized_end=782
-  _globals['_FINDINGACCOUNT']._serialized_start=785
-  _globals['_FINDINGACCOUNT']._serialized_end=935
-  _globals['_FINDINGFAMILY']._serialized_start=937
-  _globals['_FINDINGFAMILY']._serialized_end=1004
-  _globals['_FINDINGBENCHMARK']._serialized_start=1006
-  _globals['_FINDINGBENCHMARK']._serialized_end=1079
-  _globals['_EVIDENCE']._serialized_start=1081
-  _globals['_EVIDENCE']._serialized_end=1204
-  _globals['_LISTFINDINGSREQUEST']._serialized_start=1207
-  _globals['_LISTFINDINGSREQUEST']._serialized_end=1383
-  _globals['_LISTFINDINGSRESPONSE']._serialized_start=1385
-  _globals['_LISTFINDINGSRESPONSE']._serialized_end=1502
-  _globals['_GETFINDINGREQUEST']._serialized_start=1504
-  _globals['_GETFINDINGREQUEST']._serialized_end=1543
-  _globals['_GETFINDINGRESPONSE']._serialized_start=1546
-  _globals['_GETFINDINGRESPONSE']._serialized_end=1682
-  _globals['_REVIEW']._serialized_start=1684
-  _globals['_REVIEW']._serialized_end=1786
-  _globals['_WATCHFINDINGSREQUEST']._serialized_start=1788
-  _globals['_WATCHFINDINGSREQUEST']._serialized_end=1831
-  _globals['_WATCHFINDINGSRESPONSE']._serialized_start=1833
-  _globals['_WATCHFINDINGSRESPONSE']._serialized_end=1909
-  _globals['_REVIEWFINDINGREQUEST']._serialized_start=1911
-  _globals['_REVIEWFINDINGREQUEST']._serialized_end=2030
-  _globals['_REVIEWFINDINGRESPONSE']._serialized_start=2032
-  _globals['_REVIEWFINDINGRESPONSE']._serialized_end=2093
-  _globals['_GETACCOUNTREQUEST']._serialized_start=2095
-  _globals['_GETACCOUNTREQUEST']._serialized_end=2134
-  _globals['_GETACCOUNTRESPONSE']._serialized_start=2137
-  _globals['_GETACCOUNTRESPONSE']._serialized_end=2438
-  _globals['_ACCOUNTFAMILY']._serialized_start=2440
-  _globals['_ACCOUNTFAMILY']._serialized_end=2505
-  _globals['_FAMILY']._serialized_start=2508
-  _globals['_FAMILY']._serialized_end=2769
-  _globals['_LISTFAMILIESREQUEST']._serialized_start=2771
-  _globals['_LISTFAMILIESREQUEST']._serialized_end=2891
-  _globals['_LISTFAMILIESRESPONSE']._serialized_start=2893
-  _globals['_LISTFAMILIESRESPONSE']._serialized_end=3009
-  _globals['_FINDINGSERVICE']._serialized_start=3772
-  _globals['_FINDINGSERVICE']._serialized_end=4282
+  _globals['_FINDINGKIND']._serialized_start=4793
+  _globals['_FINDINGKIND']._serialized_end=4895
+  _globals['_SEVERITY']._serialized_start=4897
+  _globals['_SEVERITY']._serialized_end=5014
+  _globals['_LINEAGE']._serialized_start=5017
+  _globals['_LINEAGE']._serialized_end=5166
+  _globals['_FAMILYLINEAGE']._serialized_start=5169
+  _globals['_FAMILYLINEAGE']._serialized_end=5372
+  _globals['_REVIEWSTATE']._serialized_start=5375
+  _globals['_REVIEWSTATE']._serialized_end=5551
+  _globals['_FINDING']._serialized_start=103
+  _globals['_FINDING']._serialized_end=724
+  _globals['_JOINEDACCOUNT']._serialized_start=726
+  _globals['_JOINEDACCOUNT']._serialized_end=812
+  _globals['_FINDINGACCOUNT']._serialized_start=815
+  _globals['_FINDINGACCOUNT']._serialized_end=965
+  _globals['_FINDINGFAMILY']._serialized_start=967
+  _globals['_FINDINGFAMILY']._serialized_end=1034
+  _globals['_FINDINGBENCHMARK']._serialized_start=1036
+  _globals['_FINDINGBENCHMARK']._serialized_end=1109
+  _globals['_EVIDENCE']._serialized_start=1111
+  _globals['_EVIDENCE']._serialized_end=1234
+  _globals['_LISTFINDINGSREQUEST']._serialized_start=1237
+  _globals['_LISTFINDINGSREQUEST']._serialized_end=1413
+  _globals['_LISTFINDINGSRESPONSE']._serialized_start=1415
+  _globals['_LISTFINDINGSRESPONSE']._serialized_end=1532
+  _globals['_GETFINDINGREQUEST']._serialized_start=1534
+  _globals['_GETFINDINGREQUEST']._serialized_end=1573
+  _globals['_GETFINDINGRESPONSE']._serialized_start=1576
+  _globals['_GETFINDINGRESPONSE']._serialized_end=1712
+  _globals['_REVIEW']._serialized_start=1714
+  _globals['_REVIEW']._serialized_end=1816
+  _globals['_WATCHFINDINGSREQUEST']._serialized_start=1818
+  _globals['_WATCHFINDINGSREQUEST']._serialized_end=1861
+  _globals['_WATCHFINDINGSRESPONSE']._serialized_start=1863
+  _globals['_WATCHFINDINGSRESPONSE']._serialized_end=1939
+  _globals['_REVIEWFINDINGREQUEST']._serialized_start=1941
+  _globals['_REVIEWFINDINGREQUEST']._serialized_end=2060
+  _globals['_REVIEWFINDINGRESPONSE']._serialized_start=2062
+  _globals['_REVIEWFINDINGRESPONSE']._serialized_end=2123
+  _globals['_GETACCOUNTREQUEST']._serialized_start=2125
+  _globals['_GETACCOUNTREQUEST']._serialized_end=2164
+  _globals['_GETACCOUNTRESPONSE']._serialized_start=2167
+  _globals['_GETACCOUNTRESPONSE']._serialized_end=2468
+  _globals['_ACCOUNTFAMILY']._serialized_start=2470
+  _globals['_ACCOUNTFAMILY']._serialized_end=2535
+  _globals['_FAMILY']._serialized_start=2538
+  _globals['_FAMILY']._serialized_end=2799
+  _globals['_LISTFAMILIESREQUEST']._serialized_start=2801
+  _globals['_LISTFAMILIESREQUEST']._serialized_end=2921
+  _globals['_LISTFAMILIESRESPONSE']._serialized_start=2923
+  _globals['_LISTFAMILIESRESPONSE']._serialized_end=3039
+  _globals['_GETDOSSIERREQUEST']._serialized_start=3041
+  _globals['_GETDOSSIERREQUEST']._serialized_end=3115
+  _globals['_GETDOSSIERRESPONSE']._serialized_start=3118
+  _globals['_GETDOSSIERRESPONSE']._serialized_end=3750
+  _globals['_ASKEDEXCHANGES']._serialized_start=3753
+  _globals['_ASKEDEXCHANGES']._serialized_end=3887
+  _globals['_DAILYVOLUME']._serialized_start=3889
+  _globals['_DAILYVOLUME']._serialized_end=3950
+  _globals['_FAMILYCOUNTS']._serialized_start=3952
+  _globals['_FAMILYCOUNTS']._serialized_end=4034
+  _globals['_SHAREDQUESTIONS']._serialized_start=4036
+  _globals['_SHAREDQUESTIONS']._serialized_end=4104
+  _globals['_SHUFFLEDLABELS']._serialized_start=4107
+  _globals['_SHUFFLEDLABELS']._serialized_end=4353
+  _globals['_BENCHMARKSTRIP']._serialized_start=4355
+  _globals['_BENCHMARKSTRIP']._serialized_end=4467
+  _globals['_LINEAGESTEP']._serialized_start=4470
+  _globals['_LINEAGESTEP']._serialized_end=4706
+  _globals['_SHAREDATTRIBUTE']._serialized_start=4708
+  _globals['_SHAREDATTRIBUTE']._serialized_end=4791
+  _globals['_FINDINGSERVICE']._serialized_start=5554
+  _globals['_FINDINGSERVICE']._serialized_end=6141
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from coterie.v1 import run_service_pb2 as _run_service_pb2
 from coterie.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
@@ -1015,3 +1016,528 @@ class ListFamiliesResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ListFamiliesResponse: _TypeAlias = ListFamiliesResponse  # noqa: Y015
+
+@_typing.final
+class GetDossierRequest(_message.Message):
+    """Which dossier."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    WITH_TEXT_FIELD_NUMBER: _builtins.int
+    finding_id: _builtins.str
+    """The finding."""
+    run_id: _builtins.str
+    """As this run reports it; empty means the newest that does."""
+    with_text: _builtins.bool
+    """With the texts of its exemplars; without, they have no prompt, response and system prompt."""
+    def __init__(
+        self,
+        *,
+        finding_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        with_text: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding_id", b"finding_id", "run_id", b"run_id", "with_text", b"with_text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDossierRequest: _TypeAlias = GetDossierRequest  # noqa: Y015
+
+@_typing.final
+class GetDossierResponse(_message.Message):
+    """One finding with everything that is drawn or reported of it. Accounts are those drawn: all of the finding's, or 60
+    of them at random. Arrays over accounts have their order; tables lie row by row, one row for each account.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    RUN_FIELD_NUMBER: _builtins.int
+    REVIEWS_FIELD_NUMBER: _builtins.int
+    EXEMPLARS_FIELD_NUMBER: _builtins.int
+    WITH_TEXT_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    SEED_FIELD_NUMBER: _builtins.int
+    WINDOW_EXCHANGES_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    VOLUME_FIELD_NUMBER: _builtins.int
+    FAMILIES_FIELD_NUMBER: _builtins.int
+    SHARED_FIELD_NUMBER: _builtins.int
+    SHUFFLED_FIELD_NUMBER: _builtins.int
+    BENCHMARKS_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    ATTRIBUTES_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_IN_WINDOW_FIELD_NUMBER: _builtins.int
+    with_text: _builtins.bool
+    """Whether those have their texts."""
+    seed: _builtins.int
+    """Of everything that was drawn at random."""
+    accounts_in_window: _builtins.int
+    """Accounts that the run looked at; 0 where unknown."""
+    @_builtins.property
+    def finding(self) -> Global___Finding:
+        """The finding."""
+
+    @_builtins.property
+    def run(self) -> _run_service_pb2.Run:
+        """The run that reports it."""
+
+    @_builtins.property
+    def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
+        """Decisions made on it, oldest first."""
+
+    @_builtins.property
+    def exemplars(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Exchange]:
+        """Its exemplars, in the finding's order; texts only where they were asked for."""
+
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The accounts drawn, 1 to 60, in the finding's order."""
+
+    @_builtins.property
+    def window_exchanges(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Exchanges of each in the run's window."""
+
+    @_builtins.property
+    def asked(self) -> Global___AskedExchanges:
+        """Who asked when."""
+
+    @_builtins.property
+    def volume(self) -> Global___DailyVolume:
+        """How much on each day."""
+
+    @_builtins.property
+    def families(self) -> Global___FamilyCounts:
+        """In which families."""
+
+    @_builtins.property
+    def shared(self) -> Global___SharedQuestions:
+        """How far they repeat each other."""
+
+    @_builtins.property
+    def shuffled(self) -> Global___ShuffledLabels:
+        """Its exchangeability beside shuffled labels; absent where too little is stored to shuffle."""
+
+    @_builtins.property
+    def benchmarks(self) -> _containers.RepeatedCompositeFieldContainer[Global___BenchmarkStrip]:
+        """Items of registered benchmarks; empty where the finding names none."""
+
+    @_builtins.property
+    def lineage(self) -> _containers.RepeatedCompositeFieldContainer[Global___LineageStep]:
+        """The finding and those it came from, run by run, oldest first; the newest 100."""
+
+    @_builtins.property
+    def attributes(self) -> _containers.RepeatedCompositeFieldContainer[Global___SharedAttribute]:
+        """Labels that at least two of the accounts share, most shared first; up to 8."""
+
+    def __init__(
+        self,
+        *,
+        finding: Global___Finding | None = ...,
+        run: _run_service_pb2.Run | None = ...,
+        reviews: _abc.Iterable[Global___Review] | None = ...,
+        exemplars: _abc.Iterable[_types_pb2.Exchange] | None = ...,
+        with_text: _builtins.bool = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        seed: _builtins.int = ...,
+        window_exchanges: _abc.Iterable[_builtins.int] | None = ...,
+        asked: Global___AskedExchanges | None = ...,
+        volume: Global___DailyVolume | None = ...,
+        families: Global___FamilyCounts | None = ...,
+        shared: Global___SharedQuestions | None = ...,
+        shuffled: Global___ShuffledLabels | None = ...,
+        benchmarks: _abc.Iterable[Global___BenchmarkStrip] | None = ...,
+        lineage: _abc.Iterable[Global___LineageStep] | None = ...,
+        attributes: _abc.Iterable[Global___SharedAttribute] | None = ...,
+        accounts_in_window: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "families", b"families", "finding", b"finding", "run", b"run", "shared", b"shared", "shuffled", b"shuffled", "volume", b"volume"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "accounts_in_window", b"accounts_in_window", "asked", b"asked", "attributes", b"attributes", "benchmarks", b"benchmarks", "exemplars", b"exemplars", "families", b"families", "finding", b"finding", "lineage", b"lineage", "reviews", b"reviews", "run", b"run", "seed", b"seed", "shared", b"shared", "shuffled", b"shuffled", "volume", b"volume", "window_exchanges", b"window_exchanges", "with_text", b"with_text"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetDossierResponse: _TypeAlias = GetDossierResponse  # noqa: Y015
+
+@_typing.final
+class AskedExchanges(_message.Message):
+    """Exchanges of the accounts in the run's window, by time: all, or 6000 of them at random."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    EXCHANGE_IDS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    FAMILY_FIELD_NUMBER: _builtins.int
+    IN_POOL_FIELD_NUMBER: _builtins.int
+    TOTAL_FIELD_NUMBER: _builtins.int
+    total: _builtins.int
+    """How many there are in all."""
+    @_builtins.property
+    def exchange_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Their ids."""
+
+    @_builtins.property
+    def account(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the account, from 0."""
+
+    @_builtins.property
+    def time_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """When, microseconds since 1970-01-01 UTC."""
+
+    @_builtins.property
+    def text(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the distinct text, from 0 by first appearance in this dossier."""
+
+    @_builtins.property
+    def family(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the family in `FamilyCounts.family_ids`; -1 where it is in none of them."""
+
+    @_builtins.property
+    def in_pool(self) -> _containers.RepeatedScalarFieldContainer[_builtins.bool]:
+        """Whether the finding claims it."""
+
+    def __init__(
+        self,
+        *,
+        exchange_ids: _abc.Iterable[_builtins.str] | None = ...,
+        account: _abc.Iterable[_builtins.int] | None = ...,
+        time_us: _abc.Iterable[_builtins.int] | None = ...,
+        text: _abc.Iterable[_builtins.int] | None = ...,
+        family: _abc.Iterable[_builtins.int] | None = ...,
+        in_pool: _abc.Iterable[_builtins.bool] | None = ...,
+        total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "exchange_ids", b"exchange_ids", "family", b"family", "in_pool", b"in_pool", "text", b"text", "time_us", b"time_us", "total", b"total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AskedExchanges: _TypeAlias = AskedExchanges  # noqa: Y015
+
+@_typing.final
+class DailyVolume(_message.Message):
+    """Exchanges of the accounts on each day, up to 60 days before the run's window and in it; 120 days at most."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    DAY_US_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    IN_POOL_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def day_us(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Where each day (UTC) begins, microseconds since 1970-01-01, without gaps."""
+
+    @_builtins.property
+    def asked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """All exchanges: accounts times days."""
+
+    @_builtins.property
+    def in_pool(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Those that the finding claims, likewise; 0 before the window, where nothing was tested."""
+
+    def __init__(
+        self,
+        *,
+        day_us: _abc.Iterable[_builtins.int] | None = ...,
+        asked: _abc.Iterable[_builtins.int] | None = ...,
+        in_pool: _abc.Iterable[_builtins.int] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "day_us", b"day_us", "in_pool", b"in_pool"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___DailyVolume: _TypeAlias = DailyVolume  # noqa: Y015
+
+@_typing.final
+class FamilyCounts(_message.Message):
+    """Exchanges of the accounts in the run's window by family."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FAMILY_IDS_FIELD_NUMBER: _builtins.int
+    ASKED_FIELD_NUMBER: _builtins.int
+    IN_POOL_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    run_id: _builtins.str
+    """Whose families they are: the run's, or the standing ones where those are no longer kept; empty where there are none."""
+    @_builtins.property
+    def family_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Families, the finding's first, then by how much is in them; up to 24."""
+
+    @_builtins.property
+    def asked(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """All exchanges: accounts times (families + 2); the last two columns are other families, and none."""
+
+    @_builtins.property
+    def in_pool(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Those that the finding claims, likewise."""
+
+    def __init__(
+        self,
+        *,
+        family_ids: _abc.Iterable[_builtins.str] | None = ...,
+        asked: _abc.Iterable[_builtins.int] | None = ...,
+        in_pool: _abc.Iterable[_builtins.int] | None = ...,
+        run_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["asked", b"asked", "family_ids", b"family_ids", "in_pool", b"in_pool", "run_id", b"run_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FamilyCounts: _TypeAlias = FamilyCounts  # noqa: Y015
+
+@_typing.final
+class SharedQuestions(_message.Message):
+    """How many distinct texts of the finding each two accounts both sent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    EXPECTED_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    texts: _builtins.int
+    """Distinct texts of the finding."""
+    @_builtins.property
+    def observed(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Accounts times accounts; on the diagonal, the account's own distinct texts."""
+
+    @_builtins.property
+    def expected(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """What it would be, had each drawn its number of texts at random from the finding's; on the diagonal 0."""
+
+    def __init__(
+        self,
+        *,
+        observed: _abc.Iterable[_builtins.int] | None = ...,
+        expected: _abc.Iterable[_builtins.float] | None = ...,
+        texts: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["expected", b"expected", "observed", b"observed", "texts", b"texts"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedQuestions: _TypeAlias = SharedQuestions  # noqa: Y015
+
+@_typing.final
+class ShuffledLabels(_message.Message):
+    """Similarity across accounts over that within (C/W) beside what it is when who asked is shuffled, measured anew from
+    the texts as sent.
+    """
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OBSERVED_FIELD_NUMBER: _builtins.int
+    SHUFFLED_FIELD_NUMBER: _builtins.int
+    RECORDED_FIELD_NUMBER: _builtins.int
+    RECORDED_Z_FIELD_NUMBER: _builtins.int
+    INNOCENT_MAX_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ITEMS_TOTAL_FIELD_NUMBER: _builtins.int
+    CUSTOMERS_FIELD_NUMBER: _builtins.int
+    ALIKE_OWN_FIELD_NUMBER: _builtins.int
+    ALIKE_OTHERS_FIELD_NUMBER: _builtins.int
+    observed: _builtins.float
+    """C/W as measured here."""
+    recorded: _builtins.float
+    """C/W as the run recorded it, in the view where the pool was found; absent where the finding has none."""
+    recorded_z: _builtins.float
+    """z of the run's own permutation test, in closed form over all shufflings; likewise."""
+    innocent_max: _builtins.float
+    """The highest C/W that an innocent pool is taken to reach."""
+    items: _builtins.int
+    """Distinct pairs of customer and text that went in, up to 1000."""
+    items_total: _builtins.int
+    """How many there were."""
+    customers: _builtins.int
+    """Customers: accounts, those of one organisation as one."""
+    @_builtins.property
+    def shuffled(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """C/W under each random shuffling."""
+
+    @_builtins.property
+    def alike_own(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """Mean similarity of each account's texts among themselves; NaN where it has fewer than two."""
+
+    @_builtins.property
+    def alike_others(self) -> _containers.RepeatedScalarFieldContainer[_builtins.float]:
+        """With those of the others; NaN where it has none."""
+
+    def __init__(
+        self,
+        *,
+        observed: _builtins.float = ...,
+        shuffled: _abc.Iterable[_builtins.float] | None = ...,
+        recorded: _builtins.float | None = ...,
+        recorded_z: _builtins.float | None = ...,
+        innocent_max: _builtins.float = ...,
+        items: _builtins.int = ...,
+        items_total: _builtins.int = ...,
+        customers: _builtins.int = ...,
+        alike_own: _abc.Iterable[_builtins.float] | None = ...,
+        alike_others: _abc.Iterable[_builtins.float] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_recorded", b"_recorded", "_recorded_z", b"_recorded_z", "recorded", b"recorded", "recorded_z", b"recorded_z"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_recorded", b"_recorded", "_recorded_z", b"_recorded_z", "alike_others", b"alike_others", "alike_own", b"alike_own", "customers", b"customers", "innocent_max", b"innocent_max", "items", b"items", "items_total", b"items_total", "observed", b"observed", "recorded", b"recorded", "recorded_z", b"recorded_z", "shuffled", b"shuffled"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__recorded: _TypeAlias = _typing.Literal["recorded"]  # noqa: Y015
+    _WhichOneofArgType__recorded: _TypeAlias = _typing.Literal["_recorded", b"_recorded"]  # noqa: Y015
+    _WhichOneofReturnType__recorded_z: _TypeAlias = _typing.Literal["recorded_z"]  # noqa: Y015
+    _WhichOneofArgType__recorded_z: _TypeAlias = _typing.Literal["_recorded_z", b"_recorded_z"]  # noqa: Y015
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recorded) -> _WhichOneofReturnType__recorded | None: ...
+    @_typing.overload
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__recorded_z) -> _WhichOneofReturnType__recorded_z | None: ...
+
+Global___ShuffledLabels: _TypeAlias = ShuffledLabels  # noqa: Y015
+
+@_typing.final
+class BenchmarkStrip(_message.Message):
+    """Which items of a registered benchmark the accounts asked; each pair once."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    ITEMS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_FIELD_NUMBER: _builtins.int
+    ITEM_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    TEXTS_TOTAL_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its name."""
+    items: _builtins.int
+    """How many items it has."""
+    texts: _builtins.int
+    """Distinct texts that were held against it, up to 1000."""
+    texts_total: _builtins.int
+    """How many there were."""
+    @_builtins.property
+    def account(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the account, from 0."""
+
+    @_builtins.property
+    def item(self) -> _containers.RepeatedScalarFieldContainer[_builtins.int]:
+        """Number of the item, from 0 in the benchmark's order."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        items: _builtins.int = ...,
+        account: _abc.Iterable[_builtins.int] | None = ...,
+        item: _abc.Iterable[_builtins.int] | None = ...,
+        texts: _builtins.int = ...,
+        texts_total: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account", b"account", "item", b"item", "items", b"items", "name", b"name", "texts", b"texts", "texts_total", b"texts_total"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___BenchmarkStrip: _TypeAlias = BenchmarkStrip  # noqa: Y015
+
+@_typing.final
+class LineageStep(_message.Message):
+    """A finding as one run reported it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    CREATED_US_FIELD_NUMBER: _builtins.int
+    TRIGGER_FIELD_NUMBER: _builtins.int
+    LINEAGE_FIELD_NUMBER: _builtins.int
+    SEVERITY_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    finding_id: _builtins.str
+    """Itself, or one that it came from."""
+    run_id: _builtins.str
+    """The run."""
+    created_us: _builtins.int
+    """When that was asked for, microseconds since 1970-01-01 UTC."""
+    trigger: _builtins.str
+    """Why it ran: manual, schedule or early."""
+    lineage: Global___Lineage.ValueType
+    """How it related to the run before."""
+    severity: Global___Severity.ValueType
+    """How much was harvested."""
+    confidence: _builtins.float
+    """How sure we were, 0 to 1."""
+    accounts: _builtins.int
+    """Accounts in it."""
+    texts: _builtins.int
+    """Distinct texts of its pool."""
+    exchanges: _builtins.int
+    """Exchanges of its pool."""
+    def __init__(
+        self,
+        *,
+        finding_id: _builtins.str = ...,
+        run_id: _builtins.str = ...,
+        created_us: _builtins.int = ...,
+        trigger: _builtins.str = ...,
+        lineage: Global___Lineage.ValueType = ...,
+        severity: Global___Severity.ValueType = ...,
+        confidence: _builtins.float = ...,
+        accounts: _builtins.int = ...,
+        texts: _builtins.int = ...,
+        exchanges: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "confidence", b"confidence", "created_us", b"created_us", "exchanges", b"exchanges", "finding_id", b"finding_id", "lineage", b"lineage", "run_id", b"run_id", "severity", b"severity", "texts", b"texts", "trigger", b"trigger"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___LineageStep: _TypeAlias = LineageStep  # noqa: Y015
+
+@_typing.final
+class SharedAttribute(_message.Message):
+    """A label that accounts have in common."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    VALUE_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
+    ELSEWHERE_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Its key."""
+    value: _builtins.str
+    """Its value."""
+    accounts: _builtins.int
+    """How many of the accounts drawn name it, at least 2."""
+    elsewhere: _builtins.int
+    """How many other accounts name it in the run's window."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        value: _builtins.str = ...,
+        accounts: _builtins.int = ...,
+        elsewhere: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "elsewhere", b"elsewhere", "name", b"name", "value", b"value"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SharedAttribute: _TypeAlias = SharedAttribute  # noqa: Y015

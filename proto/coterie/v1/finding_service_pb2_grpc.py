@@ -45,6 +45,11 @@ class FindingServiceStub:
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.GetFindingRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetFindingResponse.FromString,
                 _registered_method=True)
+        self.GetDossier = channel.unary_unary(
+                '/coterie.v1.FindingService/GetDossier',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.GetDossierRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetDossierResponse.FromString,
+                _registered_method=True)
         self.WatchFindings = channel.unary_stream(
                 '/coterie.v1.FindingService/WatchFindings',
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.WatchFindingsRequest.SerializeToString,
@@ -80,6 +85,13 @@ class FindingServiceServicer:
 
     def GetFinding(self, request, context):
         """One finding as the newest run that holds it reports it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def GetDossier(self, request, context):
+        """Everything of one finding that is drawn or reported; bounded, so that of a large one some is sampled.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -126,6 +138,11 @@ def add_FindingServiceServicer_to_server(servicer, server):
                     servicer.GetFinding,
                     request_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetFindingRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_finding__service__pb2.GetFindingResponse.SerializeToString,
+            ),
+            'GetDossier': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetDossier,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetDossierRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.GetDossierResponse.SerializeToString,
             ),
             'WatchFindings': grpc.unary_stream_rpc_method_handler(
                     servicer.WatchFindings,
@@ -203,6 +220,33 @@ class FindingService:
             '/coterie.v1.FindingService/GetFinding',
             coterie_dot_v1_dot_finding__service__pb2.GetFindingRequest.SerializeToString,
             coterie_dot_v1_dot_finding__service__pb2.GetFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetDossier(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/GetDossier',
+            coterie_dot_v1_dot_finding__service__pb2.GetDossierRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.GetDossierResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -37,6 +37,8 @@ class FindingServiceStub:
     """The findings of a run."""
     GetFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetFindingRequest, _finding_service_pb2.GetFindingResponse]
     """One finding as the newest run that holds it reports it."""
+    GetDossier: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetDossierRequest, _finding_service_pb2.GetDossierResponse]
+    """Everything of one finding that is drawn or reported; bounded, so that of a large one some is sampled."""
     WatchFindings: _grpc.UnaryStreamMultiCallable[_finding_service_pb2.WatchFindingsRequest, _finding_service_pb2.WatchFindingsResponse]
     """Findings as whole runs finish, as reviews are made, and as accounts join their pools (once for each account), at
     least once each; never ends by itself. What a run on a slice finds is told only once it is reviewed.
@@ -57,6 +59,8 @@ class FindingServiceAsyncStub(FindingServiceStub):
     """The findings of a run."""
     GetFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetFindingRequest, _finding_service_pb2.GetFindingResponse]  # type: ignore[assignment]
     """One finding as the newest run that holds it reports it."""
+    GetDossier: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetDossierRequest, _finding_service_pb2.GetDossierResponse]  # type: ignore[assignment]
+    """Everything of one finding that is drawn or reported; bounded, so that of a large one some is sampled."""
     WatchFindings: _aio.UnaryStreamMultiCallable[_finding_service_pb2.WatchFindingsRequest, _finding_service_pb2.WatchFindingsResponse]  # type: ignore[assignment]
     """Findings as whole runs finish, as reviews are made, and as accounts join their pools (once for each account), at
     least once each; never ends by itself. What a run on a slice finds is told only once it is reviewed.
@@ -86,6 +90,14 @@ class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_finding_service_pb2.GetFindingResponse, _abc.Awaitable[_finding_service_pb2.GetFindingResponse]]:
         """One finding as the newest run that holds it reports it."""
+
+    @_abc_1.abstractmethod
+    def GetDossier(
+        self,
+        request: _finding_service_pb2.GetDossierRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.GetDossierResponse, _abc.Awaitable[_finding_service_pb2.GetDossierResponse]]:
+        """Everything of one finding that is drawn or reported; bounded, so that of a large one some is sampled."""
 
     @_abc_1.abstractmethod
     def WatchFindings(
