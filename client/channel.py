@@ -1,11 +1,15 @@
-"""How a client reaches a server: addresses, message sizes, and the stubs of all services."""
+"""How a client reaches a server: addresses, credentials, message sizes, and the stubs of all services."""
 
 import re
+from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
+from ipaddress import ip_address
 from typing import Any
 
 from coterie.domain import LIMITS, InvalidError
 from coterie.v1 import (
+    access_service_pb2_grpc,
     admin_service_pb2_grpc,
     benchmark_service_pb2_grpc,
     finding_service_pb2_grpc,
@@ -20,6 +24,7 @@ TIMEOUT_DEFAULT_S = 120.0
 RECEIVE_BYTES_MAX = 64 * 1024 * 1024
 """Largest answer a client accepts: a page of findings or hits with their texts."""
 
+_TOKEN = re.compile(r"[A-Za-z0-9._~+/=-]{1,1024}")  # of RFC 6750
 _HOST_AND_PORT = re.compile(r"(?P<host>\[[0-9A-Fa-f:.]+\]|[^\s:/\[\]]+):(?P<port>\d{1,5})")
 
 
@@ -33,10 +38,13 @@ class Stubs:
     finding: finding_service_pb2_grpc.FindingServiceStub
     benchmark: benchmark_service_pb2_grpc.BenchmarkServiceStub
     admin: admin_service_pb2_grpc.AdminServiceStub
+    access: access_service_pb2_grpc.AccessServiceStub
 
     @classmethod
-    def on(cls, channel: Any) -> "Stubs":
-        """The stubs of a `grpc.Channel` or `grpc.aio.Channel`."""
+    def on(cls, channel: Any, token: str | None = None) -> "Stubs":
+        """The stubs of a `grpc.Channel` or `grpc.aio.Channel`; each call brings the token, where there is one."""
+        if token:
+            channel = _Authorised(channel, token)
         return cls(
             ingest=ingest_service_pb2_grpc.IngestServiceStub(channel),
             search=search_service_pb2_grpc.SearchServiceStub(channel),
@@ -44,7 +52,24 @@ class Stubs:
             finding=finding_service_pb2_grpc.FindingServiceStub(channel),
             benchmark=benchmark_service_pb2_grpc.BenchmarkServiceStub(channel),
             admin=admin_service_pb2_grpc.AdminServiceStub(channel),
+            access=access_service_pb2_grpc.AccessServiceStub(channel),
         )
+
+
+class _Authorised:
+    """A channel, sync or async, whose calls carry a token.
+
+    Interceptors would do it too, but those of grpc.aio change how a stream is written and how it ends; call credentials
+    are not to be had on a Unix socket in the clear.
+    """
+
+    def __init__(self, channel: Any, token: str) -> None:
+        self._channel = channel
+        self._metadata = (("authorization", f"Bearer {token}"),)
+
+    def __getattr__(self, kind: str) -> Callable[..., Any]:
+        make = getattr(self._channel, kind)
+        return lambda *args, **kwargs: partial(make(*args, **kwargs), metadata=self._metadata)
 
 
 def check_address(address: str) -> str:
@@ -62,6 +87,41 @@ def check_address(address: str) -> str:
     )
 
 
+def is_private(address: str) -> bool:
+    """Whether what is sent to an address stays on this machine: a Unix socket or a loopback address."""
+    if address.startswith("unix:"):
+        return True
+    host = address.rpartition(":")[0].strip("[]")
+    if host.lower() == "localhost":
+        return True
+    try:
+        return ip_address(host).is_loopback
+    except ValueError:  # a name, such as 127.example.com, which may lead anywhere
+        return False
+
+
+def check_token(token: str | None, address: str, *, encrypted: bool) -> str | None:
+    """The token, if it may be sent to this address; None and "" are none.
+
+    Raises:
+        InvalidError: it is no token, or would cross the network for everybody to read.
+    """
+    if not token:
+        return None
+    if not _TOKEN.fullmatch(token):
+        raise InvalidError(
+            "the token holds other characters than a token has: give it as it was printed when it was minted",
+            field="token",
+        )
+    if not encrypted and not is_private(address):
+        raise InvalidError(
+            f"a token is not sent to {address} in the clear: use TLS (--tls-ca FILE, or tls= in the client library), "
+            "or reach the server through a tunnel that ends on this machine",
+            field="token",
+        )
+    return token
+
+
 def channel_options(address: str) -> list[tuple[str, int]]:
     """Channel arguments: bounded messages, quick reconnects, and no proxy to this machine."""
     options = [
@@ -74,6 +134,6 @@ def channel_options(address: str) -> list[tuple[str, int]]:
         # RetryPolicy decides; two layers of retries multiply.
         ("grpc.enable_retries", 0),
     ]
-    if address.startswith(("unix:", "localhost:", "127.", "[::1]")):
+    if is_private(address):
         options.append(("grpc.enable_http_proxy", 0))
     return options

@@ -9,8 +9,8 @@ from typing import Any, TypeVar
 import grpc
 from numpy.typing import ArrayLike
 
-from coterie.client import calls, wire
-from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, channel_options, check_address
+from coterie.client import calls, calls_access, wire
+from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, channel_options, check_address, check_token
 from coterie.client.ingest import BATCH_DEFAULT, IN_FLIGHT_DEFAULT, REJECTIONS_KEPT_DEFAULT, Ingest, IngestSummary
 from coterie.client.retry import RetryPolicy
 from coterie.domain import (
@@ -20,6 +20,7 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
+    Caller,
     CoterieError,
     Dossier,
     Erasure,
@@ -30,12 +31,14 @@ from coterie.domain import (
     FindingKind,
     ParameterSet,
     ReviewState,
+    Role,
     Run,
     SearchFilter,
     SearchResult,
     Slice,
     Stats,
     TextField,
+    Token,
 )
 from coterie.v1 import ingest_service_pb2
 
@@ -46,7 +49,8 @@ class Client:
     """A connection to a coterie server; safe to share between threads.
 
     Every method raises the errors of `coterie.domain`: `UnavailableError` when the server cannot be reached after
-    some tries, `OverloadedError` when it stays overloaded, and `InvalidError`, `NotFoundError` or `ConflictError` as it
+    some tries, `OverloadedError` when it stays overloaded, `UnauthenticatedError` without a valid token where one is
+    needed, `DeniedError` where its roles do not suffice, and `InvalidError`, `NotFoundError` or `ConflictError` as it
     says.
 
     Example:
@@ -55,26 +59,41 @@ class Client:
         ...     run_id, findings = client.list_findings()
     """
 
-    def __init__(self, channel: grpc.Channel, *, timeout_s: float = TIMEOUT_DEFAULT_S, retry: RetryPolicy) -> None:
+    def __init__(
+        self,
+        channel: grpc.Channel,
+        *,
+        timeout_s: float = TIMEOUT_DEFAULT_S,
+        retry: RetryPolicy,
+        token: str | None = None,
+    ) -> None:
+        """A client on a channel; unlike `connect`, it sends its token whatever the channel leads over."""
         self._channel = channel
-        self._stubs = Stubs.on(channel)
+        self._stubs = Stubs.on(channel, token)
         self._timeout_s = timeout_s
         self._retry = retry
 
     @classmethod
     def connect(
-        cls, address: str, *, timeout_s: float = TIMEOUT_DEFAULT_S, retry: RetryPolicy | None = None
+        cls,
+        address: str,
+        *,
+        timeout_s: float = TIMEOUT_DEFAULT_S,
+        retry: RetryPolicy | None = None,
+        token: str | None = None,
     ) -> "Client":
         """A client of the server at `host:port` or `unix:path`; the connection is made by the first call.
 
         Args:
             timeout_s: how long one call may take. Ingest and watching are not bounded by it.
+            token: who calls, as it was minted; kept out of every log and error.
 
         Raises:
-            InvalidError: no such form of address.
+            InvalidError: no such form of address, or a token that would cross the network in the clear.
         """
-        channel = grpc.insecure_channel(check_address(address), options=channel_options(address))
-        return cls(channel, timeout_s=timeout_s, retry=retry or RetryPolicy())
+        token = check_token(token, check_address(address), encrypted=False)
+        channel = grpc.insecure_channel(address, options=channel_options(address))
+        return cls(channel, timeout_s=timeout_s, retry=retry or RetryPolicy(), token=token)
 
     def __enter__(self) -> "Client":
         return self
@@ -297,6 +316,26 @@ class Client:
     def erase_account(self, account_id: str) -> Erasure:
         """Remove an account and all that only it sent. There is no way back."""
         return self._call(calls.erase_account(account_id))
+
+    def mint_token(self, name: str, roles: Iterable[Role], *, expires_us: int = 0) -> tuple[str, Token]:
+        """Make a token: what to send, which the service does not keep, and what it keeps.
+
+        Args:
+            expires_us: from when on it is refused, microseconds since 1970-01-01 UTC; 0 is never.
+        """
+        return self._call(calls_access.mint_token(name, roles, expires_us))
+
+    def list_tokens(self, *, limit: int = LIMITS.access_tokens_max) -> list[Token]:
+        """Every token that was ever minted, newest first."""
+        return self._list(calls_access.list_tokens(limit)).items
+
+    def revoke_token(self, token_id: str) -> Token:
+        """End a token, at once and for good; the token as it is now."""
+        return self._call(calls_access.revoke_token(token_id))
+
+    def who_am_i(self) -> Caller:
+        """Who the service takes this client for."""
+        return self._call(calls_access.who_am_i())
 
     def _call(self, call: calls.Call[T]) -> T:
         failures = 0

@@ -21,6 +21,7 @@ from coterie.domain import (
     CancelledRunError,
     ConflictError,
     CoterieError,
+    DeniedError,
     Erasure,
     Evidence,
     Exchange,
@@ -56,6 +57,7 @@ from coterie.domain import (
     Standing,
     Stats,
     TextField,
+    UnauthenticatedError,
     UnavailableError,
 )
 from coterie.v1 import (
@@ -679,6 +681,8 @@ STATUS_OF_ERROR: Mapping[type[CoterieError], grpc.StatusCode] = {
     NotFoundError: grpc.StatusCode.NOT_FOUND,
     ConflictError: grpc.StatusCode.FAILED_PRECONDITION,
     OverloadedError: grpc.StatusCode.RESOURCE_EXHAUSTED,
+    UnauthenticatedError: grpc.StatusCode.UNAUTHENTICATED,
+    DeniedError: grpc.StatusCode.PERMISSION_DENIED,
     UnavailableError: grpc.StatusCode.UNAVAILABLE,
     CancelledRunError: grpc.StatusCode.CANCELLED,
 }

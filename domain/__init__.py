@@ -1,5 +1,6 @@
 """Frozen types, ids, errors and limits that every other package shares. No I/O."""
 
+from coterie.domain.access import Caller, Credential, Role, Token
 from coterie.domain.dossier import (
     DAY_US,
     DOSSIER_ACCOUNTS_MAX,
@@ -23,9 +24,11 @@ from coterie.domain.errors import (
     CancelledRunError,
     ConflictError,
     CoterieError,
+    DeniedError,
     InvalidError,
     NotFoundError,
     OverloadedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 from coterie.domain.exchange import (
@@ -117,10 +120,13 @@ __all__ = [
     "BenchmarkMatch",
     "BenchmarkStrip",
     "BenchmarkView",
+    "Caller",
     "CancelledRunError",
     "ConflictError",
     "CoterieError",
+    "Credential",
     "DailyVolume",
+    "DeniedError",
     "Dossier",
     "Erasure",
     "Evidence",
@@ -153,6 +159,7 @@ __all__ = [
     "Rejection",
     "Review",
     "ReviewState",
+    "Role",
     "Run",
     "RunId",
     "RunState",
@@ -168,6 +175,8 @@ __all__ = [
     "Stats",
     "TextField",
     "TextId",
+    "Token",
+    "UnauthenticatedError",
     "UnavailableError",
     "View",
     "Watch",

@@ -5,6 +5,8 @@
     ├── NotFoundError           no such thing
     ├── ConflictError           it contradicts what is already there
     ├── OverloadedError         refused early: come back after `retry_after_s`
+    ├── UnauthenticatedError    who calls is not known: send a token that is valid
+    ├── DeniedError             who calls is known, and may not do this
     ├── UnavailableError        not ready, or shutting down
     └── CancelledRunError       the run was cancelled by a person
 
@@ -56,6 +58,14 @@ class OverloadedError(CoterieError):
         super().__init__(message)
         self.retry_after_s = retry_after_s
         self.reason = reason
+
+
+class UnauthenticatedError(CoterieError):
+    """The call brings no credential, or one that is not valid; the message never holds it."""
+
+
+class DeniedError(CoterieError):
+    """The caller's roles do not include what this needs."""
 
 
 class UnavailableError(CoterieError):

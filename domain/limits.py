@@ -33,6 +33,8 @@ class Limits:
     reason_chars_max: int = 2_000
     tokens_max: int = 1_000_000_000
     turn_max: int = 1_000_000
+    access_tokens_max: int = 10_000
+    token_name_chars_max: int = 64
 
 
 LIMITS = Limits()

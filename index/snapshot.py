@@ -41,7 +41,7 @@ def write_snapshot(path: Path, header: dict[str, Any], write_payload: Callable[[
     temporary = path.with_name(path.name + ".tmp")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        with temporary.open("wb") as file:
+        with open(temporary, "wb", opener=_private) as file:
             _write_hashed(file, header, write_payload)
             file.flush()
             os.fsync(file.fileno())
@@ -50,6 +50,10 @@ def write_snapshot(path: Path, header: dict[str, Any], write_payload: Callable[[
     except OSError as error:
         temporary.unlink(missing_ok=True)
         raise UnavailableError(f"index snapshot {path} cannot be written: {error}") from error
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 @contextlib.contextmanager

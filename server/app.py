@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import logging
 import os
+import pwd
 import shutil
 import signal
 import sys
@@ -22,18 +23,23 @@ from grpc_health.v1 import health, health_pb2, health_pb2_grpc
 from grpc_health.v1.health import aio as health_aio  # type: ignore[attr-defined]  # not in the stubs
 from grpc_reflection.v1alpha import reflection
 
-from coterie.client.channel import RECEIVE_BYTES_MAX
-from coterie.domain import LIMITS, CoterieError, UnavailableError
+from coterie.client.channel import RECEIVE_BYTES_MAX, is_private
+from coterie.domain import LIMITS, Caller, ConflictError, CoterieError, Credential, Role, UnavailableError
+from coterie.server.access import Guard
 from coterie.server.config import Config
 from coterie.server.engine import Engine
 from coterie.server.interceptor import CallInterceptor
+from coterie.server.interceptor_access import AccessInterceptor
 from coterie.server.logs import emit, logging_to_stderr
 from coterie.server.requests import RequestIds
 from coterie.server.services import AdminService, BenchmarkService, Desk, SearchService
+from coterie.server.services_access import AccessService
 from coterie.server.services_findings import FindingService
 from coterie.server.services_ingest import IngestService
 from coterie.server.services_runs import RunService
 from coterie.v1 import (
+    access_service_pb2,
+    access_service_pb2_grpc,
     admin_service_pb2,
     admin_service_pb2_grpc,
     benchmark_service_pb2,
@@ -65,6 +71,7 @@ SERVICE_NAMES = tuple(
         (finding_service_pb2.DESCRIPTOR, "FindingService"),
         (benchmark_service_pb2.DESCRIPTOR, "BenchmarkService"),
         (admin_service_pb2.DESCRIPTOR, "AdminService"),
+        (access_service_pb2.DESCRIPTOR, "AccessService"),
     )
 )
 """Full names of coterie's services, as health and reflection give them."""
@@ -74,18 +81,24 @@ CLUSTERING = "coterie.clustering"
 
 
 class Server:
-    """An engine behind a socket. It is made and used on one event loop."""
+    """An engine behind a socket. It is made and used on one event loop.
 
-    def __init__(self, engine: Engine) -> None:
+    Args:
+        local: who calls without a token, where only this user can reach the socket; by default tokens decide.
+    """
+
+    def __init__(self, engine: Engine, *, local: Caller | None = None) -> None:
         config = engine.config
         self._engine = engine
         self._workers = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="coterie-call")
         # Calls that only reach the store: they must not wait behind those that embed or search.
         self._quick_workers = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="coterie-quick")
         self._desk = Desk(engine, self._workers, self._quick_workers)
+        self._exposed = [listen for listen in (config.listen, config.console_listen) if not _stays_here(listen)]
+        self._guard = Guard(engine.store, required=bool(self._exposed), local=local)
         self._health = health_aio.HealthServicer()
         self._grpc = grpc.aio.server(
-            interceptors=[RequestIds(), CallInterceptor()],
+            interceptors=[RequestIds(), CallInterceptor(), AccessInterceptor(self._guard)],
             maximum_concurrent_rpcs=config.concurrent_rpcs_max,
             options=[
                 ("grpc.max_receive_message_length", LIMITS.message_bytes_max),
@@ -123,6 +136,32 @@ class Server:
             ) from error
         await self._grpc.start()
         return listen if listen.startswith("unix:") else f"{listen.rpartition(':')[0]}:{port}"
+
+    def say_who_may_call(self) -> None:
+        """Log whether calls need a token, and warn where texts and tokens cross the network in the clear."""
+        emit(_LOGGER, logging.INFO, "access", tokens="required" if self._guard.needs_token else "none minted: open")
+        for listen in self._exposed:
+            emit(_LOGGER, logging.WARNING, "texts_and_tokens_in_clear", listen=listen)
+
+    def check_exposure(self) -> None:
+        """Whether what other machines can reach is protected.
+
+        Raises:
+            ConflictError: texts and tokens would go over the network in the clear unasked, or nobody could call.
+        """
+        if not self._exposed:
+            return
+        if not self._engine.config.expose_texts_and_tokens_in_clear:
+            raise ConflictError(
+                f"{self._exposed[0]} can be reached from other machines, and texts and tokens would cross the network "
+                "in the clear: listen on 127.0.0.1 or unix:PATH, or put something with TLS in front and say "
+                "--expose-texts-and-tokens-in-clear true"
+            )
+        if not self._guard.tokens():
+            raise ConflictError(
+                f"{self._exposed[0]} can be reached from other machines, and no token was minted yet, so nobody could "
+                "call: first coterie --data-dir DIR token mint NAME --role admin"
+            )
 
     async def warm_up(self) -> None:
         """Load the model, then say SERVING.
@@ -181,6 +220,7 @@ class Server:
         finding_service_pb2_grpc.add_FindingServiceServicer_to_server(FindingService(self._desk), self._grpc)
         benchmark_service_pb2_grpc.add_BenchmarkServiceServicer_to_server(BenchmarkService(self._desk), self._grpc)
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(self._desk), self._grpc)
+        access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(self._desk, self._guard), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
 
@@ -201,12 +241,15 @@ def serve(config: Config) -> int:
 
 
 @contextmanager
-def local_server(config: Config, *, create: bool = True) -> Iterator[str]:
+def local_server(config: Config, *, create: bool = True, as_owner: bool = True) -> Iterator[str]:
     """A server in this process, reachable only by this user: gives the address of a Unix socket in a private folder.
 
     It loads no model before a call needs one when `config.lazy_model` is set, and otherwise in the background.
 
-    With `create` off, a folder without coterie data is refused.
+    Args:
+        create: whether a folder without coterie data is filled, or refused.
+        as_owner: whether calls without a token are let in as this process's user, with every role; otherwise tokens
+            decide, as with `serve`.
 
     Raises:
         CoterieError: the data folder cannot be opened, or there is no place for the socket.
@@ -214,7 +257,7 @@ def local_server(config: Config, *, create: bool = True) -> Iterator[str]:
     engine = Engine.open(config, create=create)
     try:
         with _private_folder() as folder:
-            thread = _LoopThread(engine, f"unix:{folder / _SOCKET}")
+            thread = _LoopThread(engine, f"unix:{folder / _SOCKET}", _owner() if as_owner else None)
             try:
                 yield thread.start()
             finally:
@@ -249,9 +292,10 @@ def _fits_socket(path: Path) -> bool:
 class _LoopThread:
     """Runs a server on an event loop of its own."""
 
-    def __init__(self, engine: Engine, listen: str) -> None:
+    def __init__(self, engine: Engine, listen: str, local: Caller | None) -> None:
         self._engine = engine
         self._listen = listen
+        self._local = local
         self._started: Future[tuple[str, asyncio.AbstractEventLoop, asyncio.Event]] = Future()
         self._thread = threading.Thread(target=self._run, name="coterie-server", daemon=True)
 
@@ -275,7 +319,7 @@ class _LoopThread:
             self._started.set_exception(error)
 
     async def _main(self) -> None:
-        server = Server(self._engine)
+        server = Server(self._engine, local=self._local)
         stopping = asyncio.Event()
         try:
             address = await server.start(self._listen)
@@ -305,10 +349,11 @@ async def _serve(engine: Engine) -> None:
         private = f"unix:{folder / _SOCKET}" if config.console_listen else ""
         console = None
         try:
+            server.check_exposure()
             address = await server.start(config.listen, also=private)
             engine.store.announce(address)
             _say(f"coterie is listening on {address} (data folder {config.data_dir})")
-            _warn_if_open(config.listen)
+            server.say_who_may_call()
             console = await _start_console(config, private)
             await _warm_up(server, engine)
             await stopping.wait()
@@ -333,7 +378,6 @@ async def _start_console(config: Config, service: str) -> "ConsoleServer | None"
         _say(f"coterie: {error}")
         return None
     _say(f"the console is at {address}")
-    _warn_if_open(config.console_listen)
     return console
 
 
@@ -356,10 +400,18 @@ def _run(main: Coroutine[Any, Any, None]) -> None:
         runner.run(main)
 
 
-def _warn_if_open(listen: str) -> None:
-    host = listen.rpartition(":")[0].strip("[]")
-    if not listen.startswith("unix:") and host not in ("localhost", "::1") and not host.startswith("127."):
-        emit(_LOGGER, logging.WARNING, "open_to_the_network", listen=listen, reason="calls are not authenticated")
+def _stays_here(listen: str) -> bool:
+    """Whether only this machine reaches an address; an empty one is not listened on."""
+    return not listen or is_private(listen)
+
+
+def _owner() -> Caller:
+    """Whoever runs this process: to open the data folder is to be let in, for its permissions are the guard."""
+    try:
+        name = pwd.getpwuid(os.getuid()).pw_name
+    except KeyError:
+        name = f"uid {os.getuid()}"
+    return Caller(name, frozenset({Role.ADMIN}), Credential.LOCAL)
 
 
 def _say(line: str) -> None:

@@ -21,10 +21,11 @@ from coterie.domain import (
     InvalidError,
     ParameterSet,
     ReviewState,
+    Role,
     TextField,
     parse_time,
 )
-from coterie.server import cli_backup, cli_commands, config
+from coterie.server import cli_access, cli_backup, cli_commands, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -74,7 +75,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 def _terminal(options: argparse.Namespace) -> Terminal:
     prefix = ["coterie"]
-    for flag in ("data_dir", "server", "config", "model"):
+    for flag in ("data_dir", "server", "token_file", "config", "model"):
         value = getattr(options, flag)
         if value is not None:
             prefix += [f"--{flag.replace('_', '-')}", str(value)]
@@ -90,6 +91,8 @@ def _contradiction(options: argparse.Namespace) -> str:
         return "restore needs --data-dir NEW, a folder of this machine, and no --server"
     if options.verb == "backup" and (options.src is not None) != (options.dest == "verify"):
         return "backup takes DEST, or verify SRC"
+    if options.token_file and not options.server:
+        return "--token-file needs --server: on the data folder itself its permissions decide"
     if options.verb == "recluster" and not options.wait and not options.server:
         return "--no-wait needs --server: without one, the run would end with this command"
     return ""
@@ -114,12 +117,22 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--server", type=_checked(check_address), metavar="HOST:PORT", help="work at this server (or unix:PATH)"
     )
+    parser.add_argument(
+        "--token-file", type=Path, metavar="FILE", help="file with the token to call with (default: $COTERIE_TOKEN)"
+    )
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--model", metavar="NAME", help="embedding model of the data folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
     parser.add_argument("--debug", action="store_true", help="let errors show where they come from")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
-    for add in (_add_data_verbs, _add_reading_verbs, _add_benchmark_verbs, _add_trial_verbs, _add_upkeep_verbs):
+    for add in (
+        _add_data_verbs,
+        _add_reading_verbs,
+        _add_benchmark_verbs,
+        _add_trial_verbs,
+        _add_upkeep_verbs,
+        _add_access_verbs,
+    ):
         add(verbs)
     return parser
 
@@ -399,6 +412,27 @@ def _add_backup_verbs(verbs: Any) -> None:
     )
 
 
+def _add_access_verbs(verbs: Any) -> None:
+    parser = verbs.add_parser("token", help="say who may call the service", allow_abbrev=False)
+    inner = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
+    mint = _verb(inner, "token mint", cli_access.mint, "make a token, and print it once")
+    mint.add_argument("name", metavar="NAME", help="who will call with it")
+    mint.add_argument(
+        "--role", action="append", type=_word(Role), required=True, metavar="ROLE", help=f"{_words(Role)}; repeatable"
+    )
+    mint.add_argument(
+        "--expires",
+        type=_checked(cli_access.lifetime_s),
+        default=cli_access.EXPIRY_DEFAULT,
+        metavar="TIME",
+        help=f"for how long it is valid, such as 12h or never (default: {cli_access.EXPIRY_DEFAULT})",
+    )
+    _verb(inner, "token list", cli_access.token_list, "list tokens, newest first")
+    revoke = _verb(inner, "token revoke", cli_access.revoke, "end a token, at once and for good")
+    revoke.add_argument("id", metavar="ID", help="the token's id, as listed")
+    _verb(verbs, "whoami", cli_access.whoami, "tell who the service takes you for")
+
+
 def _add_window(verb: argparse.ArgumentParser, since: str, until: str) -> None:
     time_help = "RFC 3339 time or date (UTC)"
     verb.add_argument(
@@ -471,7 +505,9 @@ def _parameter_set(value: str) -> ParameterSet:
     return ParameterSet(_between(2, LIMITS.min_samples_max)(least), _between(2, LIMITS.min_cluster_size_max)(size))
 
 
-def _word(kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[TextField]) -> Callable[[str], Any]:
+def _word(
+    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
+) -> Callable[[str], Any]:
     def converted(value: str) -> Any:
         try:
             return kind(value)
@@ -481,7 +517,9 @@ def _word(kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | ty
     return converted
 
 
-def _words(kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[TextField]) -> str:
+def _words(
+    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
+) -> str:
     return ", ".join(member.value for member in kind)
 
 

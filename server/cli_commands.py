@@ -39,12 +39,12 @@ from coterie.domain import (
 from coterie.server import cli_render as render
 from coterie.server.cli_files import Exchanges, Lines, Problem, open_lines, read_benchmark, read_names
 from coterie.server.cli_terminal import Meter, Terminal, shown
-from coterie.server.config import Config, load_config
+from coterie.server.config import Config, client_token, load_config
 
 FINDINGS_MAX = 100_000
 _LOCAL_TIMEOUT_S = 24 * 3600.0
 _IMPATIENT = RetryPolicy(attempts=5)
-_WRITERS = ("ingest", "benchmark register")
+_WRITERS = ("ingest", "benchmark register", "token mint")
 
 
 class UsageError(CoterieError):
@@ -83,7 +83,8 @@ class Session:
             UnavailableError: no server answers.
         """
         if self.options.server:
-            with Client.connect(self.options.server, retry=retry) as client:
+            token = client_token(self.options.token_file)
+            with Client.connect(self.options.server, retry=retry, token=token) as client:
                 try:
                     yield client
                 except UnavailableError as error:

@@ -14,7 +14,8 @@ from coterie.server.logs import LOG_FORMATS
 from coterie.server.schedule import parse_schedule
 
 _PREFIX = "COTERIE_"
-_OTHER_VARIABLES = frozenset({"COTERIE_CORPUS", "COTERIE_BROWSER"})  # read by the Makefile, tests and benchmarks
+_TOKEN_VARIABLE = "COTERIE_TOKEN"
+_OTHER_VARIABLES = frozenset({"COTERIE_CORPUS", "COTERIE_BROWSER", _TOKEN_VARIABLE})  # two are for Makefile and tests
 _HOST_PORT = re.compile(r"(\[[0-9a-fA-F:.]+\]|[^:/\s]+):\d{1,5}")
 _LISTEN = re.compile(rf"(unix:.+)|({_HOST_PORT.pattern})")
 _LOG_LEVELS = ("debug", "info", "warning", "error")
@@ -36,6 +37,8 @@ class Config:
     """Address of the web console, HOST:PORT (port 0 takes a free one); empty serves none."""
     console_hosts: str = ""
     """Names besides its address by which the web console is reached, commas between; others are refused."""
+    expose_texts_and_tokens_in_clear: bool = False
+    """Listen beyond this machine without TLS, so that whoever is on the way reads texts and tokens."""
     model: str = "all-MiniLM-L6-v2"
     """Embedding model: a packaged name, any sentence-transformers name or path, or `hash` for tests."""
     monolingual: bool = False
@@ -131,6 +134,28 @@ def load_config(
         if value is not None:
             values[name] = _converted(name, value, "")
     return Config(**values)
+
+
+def client_token(file: Path | None, *, environment: Mapping[str, str] | None = None) -> str | None:
+    """The token to call a server with: what a file holds, else `COTERIE_TOKEN`; None for none.
+
+    It is never an argument of a command, which every user of the machine could see.
+
+    Raises:
+        InvalidError: the file cannot be read, or is empty.
+    """
+    if file is None:
+        variables = os.environ if environment is None else environment
+        return variables.get(_TOKEN_VARIABLE, "").strip() or None
+    try:
+        token = file.read_text(encoding="ascii").strip()
+    except OSError as error:
+        raise InvalidError(f"cannot read the token file {file}: {error.strerror}", field="token_file") from error
+    except UnicodeDecodeError:
+        token = ""
+    if not token:
+        raise InvalidError(f"the token file {file} holds no token: put one line with it there", field="token_file")
+    return token
 
 
 def _read_toml(file: Path) -> dict[str, Any]:

@@ -42,7 +42,7 @@ class ConsoleServer:
         settings = ConsoleSettings(hosts=host_names(self._config.console_listen, self._names()), port=port)
         self._server = _Uvicorn(
             uvicorn.Config(
-                make_app(settings, lambda token: AsyncClient.connect(self._service)),
+                make_app(settings, lambda token: AsyncClient.connect(self._service, token=token)),
                 http="h11",
                 ws="none",
                 log_config=None,

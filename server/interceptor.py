@@ -10,17 +10,17 @@ import grpc.aio
 from google.protobuf.message import Message
 
 from coterie.domain import CoterieError
+from coterie.server.access import METHODS, Door, current_caller
 from coterie.server.errors import failure, unexpected
 from coterie.server.interception import wrapped
 from coterie.server.logs import emit
 from coterie.server.requests import note_error
 
 _LOGGER = logging.getLogger("coterie.server.rpc")
-_PREFIX = "/coterie."
 
 
 class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
-    """Maps errors and logs calls of coterie's own services; health and reflection pass untouched."""
+    """Maps errors and logs calls; those that are open to all, such as health, pass untouched."""
 
     async def intercept_service(
         self,
@@ -30,7 +30,7 @@ class CallInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # 
         """The handler with its behaviour wrapped."""
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
-        if handler is None or not method.startswith(_PREFIX):
+        if handler is None or METHODS.get(method) is Door.OPEN:
             return handler
         return wrapped(handler, lambda behaviour, streaming: (_streaming if streaming else _single)(method, behaviour))
 
@@ -68,7 +68,14 @@ class _Call:
     def log(self) -> None:
         duration_ms = round((time.perf_counter() - self.started) * 1e3, 2)
         emit(
-            _LOGGER, logging.INFO, "rpc", method=self.method, status=self.status, duration_ms=duration_ms, **self.sizes
+            _LOGGER,
+            logging.INFO,
+            "rpc",
+            method=self.method,
+            caller=current_caller().name,
+            status=self.status,
+            duration_ms=duration_ms,
+            **self.sizes,
         )
 
     def _count(self, kind: str, message: Message) -> None:

@@ -15,6 +15,7 @@ import numpy as np
 
 from coterie.client import wire
 from coterie.domain import LIMITS, AccountId, BenchmarkItem, ExchangeId, InvalidError, SearchFilter
+from coterie.server.access import current_caller
 from coterie.server.checks import check_name
 from coterie.server.engine import Engine
 from coterie.server.paging import page_key, page_size, page_token
@@ -61,7 +62,7 @@ class Desk:
 
     async def audit(self, context: Context, action: str, subject: str = "") -> None:
         """Record who does what to which id, before it is done."""
-        await self.call_quick(self.engine.audit, action, subject, context.peer())
+        await self.call_quick(self.engine.audit, action, subject, current_caller().name)
 
 
 class SearchService(search_service_pb2_grpc.SearchServiceServicer):

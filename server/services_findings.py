@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from coterie.client import wire, wire_dossier
 from coterie.domain import AccountId, Finding, FindingId, InvalidError
+from coterie.server.access import current_caller
 from coterie.server.paging import bad_token, page_key, page_size, page_token
 from coterie.server.services import Context, Desk
 from coterie.v1 import finding_service_pb2, finding_service_pb2_grpc, types_pb2
@@ -84,9 +85,11 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
     ) -> finding_service_pb2.ReviewFindingResponse:
         """Records a person's decision."""
         decision = wire.enum_from_wire(wire.REVIEW_STATES, request.decision, "decision")
+        caller = current_caller()
+        reviewer = caller.name if caller.identified else request.reviewer
         await self._desk.audit(context, "review_finding", request.finding_id)
         finding = await self._desk.call(
-            self._desk.engine.review, FindingId(request.finding_id), decision, request.reason, request.reviewer
+            self._desk.engine.review, FindingId(request.finding_id), decision, request.reason, reviewer
         )
         return finding_service_pb2.ReviewFindingResponse(finding=wire.finding_to_wire(finding))
 

@@ -36,6 +36,7 @@ from coterie.domain import (
     Stats,
     TextField,
     TextId,
+    Token,
     Watch,
     WatchedPool,
     WindowRows,
@@ -519,5 +520,35 @@ class Store(Protocol):
 
         Raises:
             InvalidError: a value is too long or holds control characters.
+        """
+        ...
+
+    # --- access
+
+    def tokens(self) -> list[tuple[Token, bytes]]:
+        """Every token ever minted, newest first, each with the SHA-256 of its secret, 32 bytes."""
+        ...
+
+    def add_token(self, token: Token, digest: bytes) -> None:
+        """Record a token.
+
+        Raises:
+            InvalidError: there are too many.
+        """
+        ...
+
+    def revoke_token(self, token_id: str, time_us: int) -> Token:
+        """End a token for good; the token as it is now. One that has ended keeps its time.
+
+        Raises:
+            NotFoundError: there is none of this id.
+        """
+        ...
+
+    def touch_token(self, token_id: str, used_us: int) -> Future[None]:
+        """Record when a token was last used; nobody needs to wait for it.
+
+        Raises:
+            OverloadedError: too much is waiting to be written.
         """
         ...

@@ -1,5 +1,6 @@
 """The store on SQLite: one writer, many readers, one data folder."""
 
+import os
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -39,6 +40,7 @@ from coterie.domain import (
     Stats,
     TextField,
     TextId,
+    Token,
     Watch,
     WatchedPool,
     WindowRows,
@@ -46,7 +48,7 @@ from coterie.domain import (
     printable,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import changes, dossier, families, queries, watching
+from coterie.store import access, changes, dossier, families, queries, watching
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
@@ -70,6 +72,7 @@ def open_store(data_dir: Path, *, create: bool = True) -> "SqliteStore":
         raise NotFoundError(f"there is no coterie data in {data_dir}: ingest something first, or name another folder")
     try:
         data_dir.mkdir(mode=0o700, parents=True, exist_ok=True)
+        _close_to_others(data_dir)
         lock = FolderLock(data_dir)
     except OSError as error:
         raise translated(error, data_dir) from error
@@ -78,6 +81,16 @@ def open_store(data_dir: Path, *, create: bool = True) -> "SqliteStore":
     except BaseException:
         lock.release()
         raise
+
+
+def _close_to_others(data_dir: Path) -> None:
+    """Take the folder away from everybody but its owner: whoever reads it has every text, and every right."""
+    found = data_dir.stat()
+    if found.st_mode & 0o077 and found.st_uid == os.geteuid():
+        data_dir.chmod(0o700)
+        for path in data_dir.rglob("*"):
+            if path.is_file() and not path.is_symlink():
+                path.chmod(0o600)
 
 
 class SqliteStore(Store):
@@ -410,6 +423,21 @@ class SqliteStore(Store):
                     field=name,
                 )
         self._writer.run(lambda transaction: changes.audit(transaction, action, subject, actor, time_us))
+
+    # --- access
+
+    def tokens(self) -> list[tuple[Token, bytes]]:
+        with self._readers.snapshot() as connection:
+            return access.tokens(connection)
+
+    def add_token(self, token: Token, digest: bytes) -> None:
+        self._writer.run(lambda transaction: access.add_token(transaction, token, digest))
+
+    def revoke_token(self, token_id: str, time_us: int) -> Token:
+        return self._writer.run(lambda transaction: access.revoke_token(transaction, token_id, time_us))
+
+    def touch_token(self, token_id: str, used_us: int) -> Future[None]:
+        return self._writer.submit(lambda transaction: access.touch_token(transaction, token_id, used_us), wait=False)
 
 
 def _as_stored(vectors: NDArray[np.float32], rows: int) -> NDArray[np.float16]:

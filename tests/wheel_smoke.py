@@ -21,7 +21,7 @@ from coterie.v1 import admin_service_pb2_grpc
 
 PACKAGES = ("v1", "domain", "embedder", "store", "index", "detection", "client", "simulation", "server")
 SERVER_ONLY = ("torch", "faiss", "sentence_transformers", "hdbscan", "scipy", "uvloop", "rich", "google.rpc")
-SERVICES = ("admin", "benchmark", "finding", "ingest", "run", "search")
+SERVICES = ("access", "admin", "benchmark", "finding", "ingest", "run", "search")
 STATS = Stats(
     exchanges=3,
     accounts=2,
