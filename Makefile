@@ -67,7 +67,7 @@ types: setup
 	@rm -rf build/typed build/lib build/bdist.*
 	@$(BIN)/python -m pip install --quiet --no-deps --target build/typed .
 	$(BIN)/mypy -p coterie.domain -p coterie.embedder -p coterie.store -p coterie.index -p coterie.detection \
-		-p coterie.client -p coterie.simulation -p coterie.console -p coterie.server
+		-p coterie.client -p coterie.simulation -p coterie.figures -p coterie.console -p coterie.server
 
 layers: setup
 	$(BIN)/lint-imports
