@@ -61,6 +61,7 @@ WHOLE = Slice()
 
 REGISTER_TIMEOUT_S = 900.0
 BACKUP_TIMEOUT_S = 24 * 3600.0
+ERASE_TIMEOUT_S = 3_600.0
 _MESSAGE_SLACK_BYTES = 64 * 1024
 
 
@@ -306,10 +307,10 @@ def stats() -> Call[Stats]:
 
 
 def erase_account(account_id: str) -> Call[Erasure]:
-    """Erases an account; sent again the count of what was removed would be lost."""
+    """Erases an account; sent again the count of what was removed would be lost. The proof reads the whole folder."""
     request = admin_service_pb2.EraseAccountRequest(account_id=account_id)
     return Call(
-        lambda stubs, timeout_s: stubs.admin.EraseAccount(request, timeout=timeout_s),
+        lambda stubs, timeout_s: stubs.admin.EraseAccount(request, timeout=max(timeout_s, ERASE_TIMEOUT_S)),
         lambda answer: wire.erasure_from_wire(answer, AccountId(account_id)),
         repeatable=False,
     )

@@ -4,6 +4,7 @@
 services' business.
 """
 
+import dataclasses
 from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import Any, TypeVar
@@ -23,6 +24,7 @@ from coterie.domain import (
     CoterieError,
     DeniedError,
     Erasure,
+    ErasureProof,
     Evidence,
     Exchange,
     ExchangeId,
@@ -44,6 +46,7 @@ from coterie.domain import (
     OverloadedError,
     ParameterSet,
     Rejection,
+    Residue,
     Review,
     ReviewState,
     Run,
@@ -638,13 +641,35 @@ def stats_from_wire(message: admin_service_pb2.GetStatsResponse) -> Stats:
 def erasure_to_wire(erasure: Erasure) -> admin_service_pb2.EraseAccountResponse:
     """What was removed; which account is said in the request."""
     return admin_service_pb2.EraseAccountResponse(
-        exchanges=erasure.exchanges, texts=erasure.texts, findings_changed=erasure.findings_changed
+        exchanges=erasure.exchanges,
+        texts=erasure.texts,
+        findings_changed=erasure.findings_changed,
+        tombstone=erasure.tombstone,
+        proof=None if erasure.proof is None else _proof_to_wire(erasure.proof),
     )
+
+
+def _proof_to_wire(proof: ErasureProof) -> admin_service_pb2.ErasureProof:
+    return admin_service_pb2.ErasureProof(
+        **{name: getattr(proof, name) for name in _PROOF_COUNTS},
+        residues=[
+            admin_service_pb2.Residue(place=item.place, kind=item.kind, count=item.count) for item in proof.residues
+        ],
+    )
+
+
+_PROOF_COUNTS = tuple(item.name for item in dataclasses.fields(ErasureProof) if item.name != "residues")
 
 
 def erasure_from_wire(message: admin_service_pb2.EraseAccountResponse, account_id: AccountId) -> Erasure:
     """What was removed with that account."""
-    return Erasure(account_id, message.exchanges, message.texts, message.findings_changed)
+    proof = None
+    if message.HasField("proof"):
+        proof = ErasureProof(
+            **{name: getattr(message.proof, name) for name in _PROOF_COUNTS},
+            residues=tuple(Residue(item.place, item.kind, item.count) for item in message.proof.residues),
+        )
+    return Erasure(account_id, message.exchanges, message.texts, message.findings_changed, message.tombstone, proof)
 
 
 def backup_to_wire(backup: Backup) -> admin_service_pb2.CreateBackupResponse:

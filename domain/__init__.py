@@ -67,6 +67,7 @@ from coterie.domain.findings import (
 from coterie.domain.graph import NeighbourGraph
 from coterie.domain.ids import AccountId, ExchangeId, FamilyId, FindingId, RunId, Sequence, TextId
 from coterie.domain.limits import LIMITS, Limits
+from coterie.domain.privacy import ErasureLedger, ErasureProof, PendingErasure, Residue, Tombstone
 from coterie.domain.queries import (
     AccountReport,
     Backup,
@@ -129,6 +130,8 @@ __all__ = [
     "DeniedError",
     "Dossier",
     "Erasure",
+    "ErasureLedger",
+    "ErasureProof",
     "Evidence",
     "Exchange",
     "ExchangeId",
@@ -156,7 +159,9 @@ __all__ = [
     "NotFoundError",
     "OverloadedError",
     "ParameterSet",
+    "PendingErasure",
     "Rejection",
+    "Residue",
     "Review",
     "ReviewState",
     "Role",
@@ -176,6 +181,7 @@ __all__ = [
     "TextField",
     "TextId",
     "Token",
+    "Tombstone",
     "UnauthenticatedError",
     "UnavailableError",
     "View",

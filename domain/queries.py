@@ -8,6 +8,7 @@ from coterie.domain.exchange import Exchange
 from coterie.domain.families import AccountFamily
 from coterie.domain.findings import Finding, ReviewState, Standing
 from coterie.domain.ids import AccountId, FindingId, RunId, Sequence
+from coterie.domain.privacy import ErasureProof
 
 
 class TextField(StrEnum):
@@ -159,12 +160,20 @@ class Backup:
 
 @dataclass(frozen=True, slots=True)
 class Erasure:
-    """What erasing an account removed; texts that other accounts also sent stay."""
+    """What erasing an account removed; texts that other accounts also sent stay.
+
+    Attributes:
+        tombstone: what stands for the account in the ledger of erasures and in the audit record; empty in a reply of
+            an older server.
+        proof: what was looked at afterwards; None where nobody looked.
+    """
 
     account_id: AccountId
     exchanges: int
     texts: int
     findings_changed: int
+    tombstone: str = ""
+    proof: ErasureProof | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -475,16 +475,22 @@ def stats(session: Session) -> int:
 
 
 def erase(session: Session) -> int:
-    """Erase an account, after asking."""
+    """Erase an account, after asking, and say what was looked at for the proof; 1 where something is left."""
     options, terminal = session.options, session.terminal
     with session.client() as client:
-        report = client.get_account(options.id)
-        if not options.yes and not _agreed(options.id, report.exchanges_total):
+        try:
+            exchanges = client.get_account(options.id).exchanges_total
+        except NotFoundError:  # erased before: it is looked for again
+            exchanges = 0
+        if not options.yes and not _agreed(options.id, exchanges):
             terminal.say("coterie: nothing was erased")
             return 1
         erasure = client.erase_account(options.id)
-    terminal.data(dataclasses.asdict(erasure), render.erasure_line(erasure))
-    return 0
+    value = dataclasses.asdict(erasure)
+    if erasure.proof is not None:
+        value["proof"]["complete"] = erasure.proof.complete
+    terminal.data(value, render.erasure_lines(erasure))
+    return 0 if erasure.proof is None or erasure.proof.complete else 1
 
 
 def _agreed(account_id: str, exchanges: int) -> bool:

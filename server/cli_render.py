@@ -495,9 +495,33 @@ def pairs(rows: Mapping[str, RenderableType]) -> Table:
     return made
 
 
-def erasure_line(erasure: Erasure) -> Text:
-    """What was removed."""
-    return Text(
+def erasure_lines(erasure: Erasure) -> RenderableType:
+    """What was removed, and what was looked at afterwards."""
+    removed = Text(
         f"erased {shown(erasure.account_id)}: {number(erasure.exchanges)} exchanges, {number(erasure.texts)} texts "
         f"that nobody else sent, {number(erasure.findings_changed)} findings changed"
     )
+    proof = erasure.proof
+    if proof is None:
+        return removed
+    if proof.complete:
+        verdict = Text("nothing is left of it", style="green")
+    else:
+        places = ", ".join(f"{item.kind} in {item.place} ({number(item.count)})" for item in proof.residues)
+        verdict = Text(f"something is left of it: {places}", style="red")
+    looked: dict[str, RenderableType] = {
+        "looked at": f"{number(proof.rows)} rows of {proof.tables} tables, {proof.bytes_read / 1e6:,.1f} MB of "
+        f"{proof.files} files",
+        "looked for": f"the id{'' if proof.id_in_bytes else ' (too short for raw bytes: in the tables alone)'}, "
+        f"{number(proof.texts)} texts, {number(proof.vectors)} vectors",
+        "found": verdict,
+        "tombstone": erasure.tombstone,
+    }
+    for name, count in (
+        ("too short to look for", proof.texts_skipped),
+        ("named in texts of others", proof.mentions),
+        ("came since", proof.returned),
+    ):
+        if count:
+            looked[name] = number(count)
+    return Group(removed, pairs(looked))

@@ -9,6 +9,9 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+import numpy as np
+from numpy.typing import NDArray
+
 from coterie.domain import (
     LIMITS,
     AccountId,
@@ -32,6 +35,7 @@ from coterie.domain import (
     NotFoundError,
     ParameterSet,
     Rejection,
+    Residue,
     Review,
     ReviewState,
     Run,
@@ -57,6 +61,7 @@ from coterie.server.checks import (
 from coterie.server.config import Config
 from coterie.server.dossier import Dossiers
 from coterie.server.embedding import Embedding, EmbedLoop, Progress
+from coterie.server.erasure import Eraser
 from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.logs import emit
@@ -104,6 +109,8 @@ class Engine:
         self._scheduler: Scheduler | None = None
         if schedule is not None:
             self._scheduler = Scheduler(schedule, self._runs, config.data_dir / "schedule-since")
+        self._eraser = Eraser(store, self._runs, self._purge)
+        self._eraser.resume()
 
     @classmethod
     def open(cls, config: Config, *, create: bool = True) -> "Engine":
@@ -353,20 +360,15 @@ class Engine:
         return self.store.stats()
 
     def erase_account(self, account_id: AccountId) -> Erasure:
-        """Remove an account and what only it sent, from store, findings and indexes. Raises NotFoundError."""
+        """Remove an account and what only it sent, from everywhere, and prove it; see `Eraser`.
+
+        Raises:
+            NotFoundError: there is no such account, and none was erased.
+        """
         check_name(account_id, "account_id")
-        self._check_account(account_id)
-        with self._runs.erasing(account_id):
-            erasure = self.store.erase_account(account_id, _now_us())
-        self._families.forget()
-        self._watching.forget()
-        self._dossiers.forget()
-        if self.store.model() is not None:
-            # The snapshots on disk hold the erased vectors too: they are written anew before this is answered.
-            self._made_graphs().erase()
-            indexes = self._made_indexes()
-            indexes.follow()
-            indexes.save()
+        if self.store.erased_at(account_id) is None:
+            self._check_account(account_id)
+        erasure = self._eraser.erase(account_id)
         self.changed.notify()
         return erasure
 
@@ -400,6 +402,21 @@ class Engine:
             return create_backup(self.store, Path(self.config.backup_dir) / name, self._check_open)
         finally:
             self._backing_up.release()
+
+    def _purge(self, text_ids: NDArray[np.int64]) -> list[Residue]:
+        """Take what the store has erased out of memory, indexes, graphs and their snapshots; returns what is left."""
+        self._families.forget()
+        self._watching.forget()
+        self._dossiers.forget()
+        if self.store.model() is None:
+            return []
+        # The snapshots on disk hold the erased vectors too: they are written anew before an erasure is answered.
+        self._made_graphs().erase()
+        indexes = self._made_indexes()
+        indexes.follow()
+        indexes.save()
+        left = {field.value: int(np.isin(text_ids, index.ids()).sum()) for field, index in indexes.fields.items()}
+        return [Residue(f"index of {name}s", "text number", count) for name, count in left.items() if count]
 
     def audit(self, action: str, subject: str, actor: str) -> None:
         """Record who read texts or changed something; `subject` is an id, never a text."""

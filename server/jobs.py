@@ -171,15 +171,19 @@ class Runs:
         return self._store.run(run_id)
 
     @contextmanager
-    def erasing(self, account_id: AccountId) -> Iterator[None]:
-        """While the context is open no run starts or finishes; one at work has seen what is erased, so it fails."""
+    def erasing(self, account_id: AccountId) -> Iterator[threading.Thread | None]:
+        """While the context is open no run starts or finishes; one at work has seen what is erased, so it fails.
+
+        Gives the thread of that run: what it holds of the account is gone when the thread has ended.
+        """
         with self._finishing:
             with self._lock:
+                at_work = self._thread if self._current is not None else None
                 if self._current is not None:
                     self._void = "an account was erased while this run was at work: start another"
                     self._erased.append(account_id)
                     self._cancel.set()
-            yield
+            yield at_work
 
     def close(self) -> None:
         """Refuse new runs, stop the one at work and wait until it is recorded as failed."""

@@ -2,7 +2,8 @@
 
 from coterie.store.backup import DatabaseFacts, check_database
 from coterie.store.database import migrations
+from coterie.store.proof import Belongings
 from coterie.store.protocol import Store
 from coterie.store.sqlite_store import SqliteStore, open_store
 
-__all__ = ["DatabaseFacts", "SqliteStore", "Store", "check_database", "migrations", "open_store"]
+__all__ = ["Belongings", "DatabaseFacts", "SqliteStore", "Store", "check_database", "migrations", "open_store"]

@@ -33,7 +33,8 @@ from coterie.domain import (
     text_digest,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import families, watching
+from coterie.store import erasing, families, watching
+from coterie.store.proof import Belongings
 from coterie.store.queries import (
     accounts_of_finding,
     benchmark,
@@ -160,9 +161,14 @@ def _prepare(exchange: Exchange, digest: Callable[[str], bytes | None]) -> Prepa
 def append(transaction: Transaction, batch: Sequence[Prepared]) -> IngestResult:
     """Store the exchanges that are not there yet."""
     known = _stored_content(transaction.connection, [item.exchange_id for item in batch])
+    erased_us = erasing.erased_of(transaction.connection, {item.content[0] for item in batch})
     accepted: list[Prepared] = []
     rejections: list[Rejection] = []
     for index, item in enumerate(batch):
+        account_id, time_us = item.content[:2]
+        if time_us <= erased_us.get(account_id, -1) and item.exchange_id not in known:
+            rejections.append(_erased(index, item))
+            continue
         earlier = known.setdefault(item.exchange_id, item.content)
         if earlier is item.content:
             accepted.append(item)
@@ -186,6 +192,15 @@ def _conflict(index: int, item: Prepared, earlier: tuple[Any, ...]) -> Rejection
         reason="conflict",
         message=f"this exchange_id is stored with another {differing}: an exchange cannot be changed; "
         "send this one under an exchange_id of its own",
+    )
+
+
+def _erased(index: int, item: Prepared) -> Rejection:
+    return Rejection(
+        index=index,
+        exchange_id=item.exchange_id,
+        reason="erased",
+        message="its account was erased after the time of this exchange: what came before an erasure stays out",
     )
 
 
@@ -544,8 +559,14 @@ def audit(transaction: Transaction, action: str, subject: str, actor: str, time_
 # --- erasure --------------------------------------------------------------------------------------------------
 
 
-def erase_account(transaction: Transaction, account_id: AccountId, time_us: int) -> Erasure:
-    """Remove an account, its exchanges, and every text, vector and attribute that only it used."""
+def erase_account(
+    transaction: Transaction, account_id: AccountId, time_us: int, belongings: Belongings | None = None
+) -> Erasure:
+    """Remove an account, its exchanges, and every text, vector and attribute that only it used.
+
+    Args:
+        belongings: takes note of what goes, so that it can be looked for afterwards.
+    """
     transaction.erased = True
     connection = transaction.connection
     rows = connection.execute(
@@ -553,7 +574,7 @@ def erase_account(transaction: Transaction, account_id: AccountId, time_us: int)
     ).fetchall()
     connection.execute("DELETE FROM exchange WHERE account_id = ?", (account_id,))
     text_ids = sorted({text_id for row in rows for text_id in row[1:4] if text_id is not None})
-    removed = _delete_unused_texts(transaction, text_ids, time_us)
+    removed = _delete_unused_texts(transaction, text_ids, time_us, belongings)
     _delete_unused_attributes(connection, sorted({row[4] for row in rows}))
     # A derived text cannot be traced to those who sent it, and the cache can be made again.
     connection.execute("DELETE FROM view_vector")
@@ -565,7 +586,9 @@ def erase_account(transaction: Transaction, account_id: AccountId, time_us: int)
     return Erasure(account_id=account_id, exchanges=len(rows), texts=len(removed), findings_changed=changed)
 
 
-def _delete_unused_texts(transaction: Transaction, text_ids: Sequence[int], time_us: int) -> set[int]:
+def _delete_unused_texts(
+    transaction: Transaction, text_ids: Sequence[int], time_us: int, belongings: Belongings | None = None
+) -> set[int]:
     connection = transaction.connection
     removed: list[int] = []
     for chunk in chunks(text_ids):
@@ -583,6 +606,8 @@ def _delete_unused_texts(transaction: Transaction, text_ids: Sequence[int], time
                 removed.append(text_id)
             elif remaining != uses:
                 _drop_uses(connection, text_id, remaining)
+    if belongings is not None:
+        belongings.take(connection, removed)
     first = transaction.take("erasure", len(removed))
     keys = [(text_id,) for text_id in removed]
     connection.executemany("DELETE FROM vector WHERE text_id = ?", keys)

@@ -14,6 +14,8 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     Erasure,
+    ErasureLedger,
+    ErasureProof,
     Exchange,
     ExchangeId,
     Family,
@@ -27,6 +29,7 @@ from coterie.domain import (
     IngestResult,
     JoinedAccount,
     LineageStep,
+    PendingErasure,
     Review,
     Run,
     RunId,
@@ -42,6 +45,7 @@ from coterie.domain import (
     WindowRows,
 )
 from coterie.domain import Sequence as LogSequence
+from coterie.store.proof import Belongings
 
 EVERYTHING = SearchFilter()
 """The filter that lets every exchange pass."""
@@ -501,13 +505,56 @@ class Store(Protocol):
 
     # --- erasure and audit
 
-    def erase_account(self, account_id: AccountId, time_us: int) -> Erasure:
+    def begin_erasure(self, account_id: AccountId, time_us: int) -> PendingErasure:
+        """Record that an account is to be erased, before anything of it is; one that is pending stays as it is.
+
+        From here on exchanges of the account whose time is not later than this are refused with reason `erased`.
+        """
+        ...
+
+    def finish_erasure(self, erasure: PendingErasure, time_us: int) -> str:
+        """Let go of the name, when store and snapshots have forgotten the account; returns its tombstone.
+
+        The tombstone takes the name's place in the audit record.
+        """
+        ...
+
+    def pending_erasures(self) -> list[PendingErasure]:
+        """Erasures that a crash cut off, or that `adopt_erasures` left to be done, oldest first."""
+        ...
+
+    def erased_at(self, account_id: AccountId) -> int | None:
+        """When an account was last erased, microseconds since the epoch; None if never."""
+        ...
+
+    def erasure_ledger(self) -> ErasureLedger:
+        """Every erasure of this folder: what a restore of an older copy has to do again."""
+        ...
+
+    def adopt_erasures(self, ledger: ErasureLedger, time_us: int) -> int:
+        """Take over the erasures that this copy of the data has not seen, as pending where it holds the account.
+
+        Returns how many are pending by this; the service finishes them at its next start.
+
+        Raises:
+            ConflictError: the ledger is of another folder.
+        """
+        ...
+
+    def prove_erasure(self, account_id: AccountId, belongings: Belongings) -> ErasureProof:
+        """Search every table and every byte of the folder for an erased account; see `ErasureProof`.
+
+        The write-ahead log is emptied first, and the database written anew where unused parts of it still hold bytes.
+        """
+        ...
+
+    def erase_account(self, account_id: AccountId, time_us: int, belongings: Belongings | None = None) -> Erasure:
         """Remove an account and all that only it sent, from every table and every run, in one transaction.
 
         Findings and the slices of runs lose the account, its exemplars and its name; a finding left without an account
         is deleted. The cache of view vectors is emptied. The bytes are overwritten, and the write-ahead log is emptied,
         at once or, while a reader still needs it, soon after. The ids of the texts removed stay, with `time_us`, for
-        `erased_since`. Audit rows stay as they are.
+        `erased_since`. Audit rows keep the name until `finish_erasure`. `belongings` takes note of what goes.
         """
         ...
 

@@ -1,6 +1,7 @@
 """The store on SQLite: one writer, many readers, one data folder."""
 
 import os
+import time
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from concurrent.futures import Future
 from pathlib import Path
@@ -15,6 +16,8 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     Erasure,
+    ErasureLedger,
+    ErasureProof,
     Exchange,
     ExchangeId,
     Family,
@@ -30,6 +33,7 @@ from coterie.domain import (
     JoinedAccount,
     LineageStep,
     NotFoundError,
+    PendingErasure,
     Review,
     Run,
     RunId,
@@ -48,15 +52,19 @@ from coterie.domain import (
     printable,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import access, changes, dossier, families, queries, watching
+from coterie.store import access, changes, dossier, erasing, families, queries, watching
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
+from coterie.store.proof import DATABASE, Belongings, prove
 from coterie.store.protocol import EVERYTHING, Store
 from coterie.store.window import window_rows
 from coterie.store.writer import Writer
 
 _NORM_ERROR_MAX = 1e-2
+_SETTLE_S = 30.0
+"""How long the proof of an erasure waits for readers that keep the write-ahead log from being emptied."""
+_SETTLE_LOOK_S = 0.05
 
 
 def open_store(data_dir: Path, *, create: bool = True) -> "SqliteStore":
@@ -67,7 +75,7 @@ def open_store(data_dir: Path, *, create: bool = True) -> "SqliteStore":
         NotFoundError: there is no store and `create` is off.
         UnavailableError: not writable, not coterie's, damaged, or from a newer version.
     """
-    path = data_dir / "coterie.db"
+    path = data_dir / DATABASE
     if not create and not path.exists():
         raise NotFoundError(f"there is no coterie data in {data_dir}: ingest something first, or name another folder")
     try:
@@ -98,7 +106,7 @@ class SqliteStore(Store):
 
     def __init__(self, data_dir: Path, lock: FolderLock) -> None:
         self.data_dir = data_dir
-        self._path = data_dir / "coterie.db"
+        self._path = data_dir / DATABASE
         self._lock = lock
         self._writer = Writer(open_writer(self._path), self._path)
         self._readers = Readers(self._path)
@@ -407,8 +415,45 @@ class SqliteStore(Store):
 
     # --- erasure and audit
 
-    def erase_account(self, account_id: AccountId, time_us: int) -> Erasure:
-        return self._writer.run(lambda transaction: changes.erase_account(transaction, account_id, time_us))
+    def begin_erasure(self, account_id: AccountId, time_us: int) -> PendingErasure:
+        return self._writer.run(lambda transaction: erasing.begin(transaction, account_id, time_us))
+
+    def erase_account(self, account_id: AccountId, time_us: int, belongings: Belongings | None = None) -> Erasure:
+        return self._writer.run(lambda transaction: changes.erase_account(transaction, account_id, time_us, belongings))
+
+    def finish_erasure(self, erasure: PendingErasure, time_us: int) -> str:
+        return self._writer.run(lambda transaction: erasing.finish(transaction, erasure, time_us))
+
+    def pending_erasures(self) -> list[PendingErasure]:
+        with self._readers.snapshot() as connection:
+            return erasing.pending(connection)
+
+    def erased_at(self, account_id: AccountId) -> int | None:
+        with self._readers.snapshot() as connection:
+            return erasing.erased_at(connection, account_id)
+
+    def erasure_ledger(self) -> ErasureLedger:
+        with self._readers.snapshot() as connection:
+            return erasing.ledger(connection)
+
+    def adopt_erasures(self, ledger: ErasureLedger, time_us: int) -> int:
+        return self._writer.run(lambda transaction: erasing.adopt(transaction, ledger, time_us))
+
+    def prove_erasure(self, account_id: AccountId, belongings: Belongings) -> ErasureProof:
+        proof = self._look_for(account_id, belongings, compacted=False)
+        unused = {f"file {DATABASE}", f"file {DATABASE}-wal"}
+        if proof.residues and all(item.place in unused for item in proof.residues):
+            # SQLite overwrites what it deletes, but not every copy that it made when it moved rows between pages.
+            self._writer.compact()
+            proof = self._look_for(account_id, belongings, compacted=True)
+        return proof
+
+    def _look_for(self, account_id: AccountId, belongings: Belongings, *, compacted: bool) -> ErasureProof:
+        deadline_s = time.monotonic() + _SETTLE_S
+        while not self._writer.settle() and time.monotonic() < deadline_s:
+            time.sleep(_SETTLE_LOOK_S)  # a reader still needs the log
+        with self._readers.snapshot() as connection:
+            return prove(connection, self.data_dir, account_id, belongings, compacted=compacted)
 
     def erased_since(self, seq: int) -> tuple[int, NDArray[np.int64]]:
         with self._readers.snapshot() as connection:

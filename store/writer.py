@@ -35,6 +35,7 @@ _log = logging.getLogger(__name__)
 class _Request:
     job: Job[Any]
     chars: int
+    alone: Callable[[sqlite3.Connection], Any] | None = None
     future: Future[Any] = field(default_factory=Future)
 
 
@@ -77,12 +78,40 @@ class Writer:
         """
         assert threading.current_thread() is not self._thread, "a job or callback must not write through the store"
         request = _Request(job, chars)
+        self._enqueue(request, wait=wait)
+        return request.future
+
+    def settle(self) -> bool:
+        """Empty the write-ahead log; False while a reader needs it, in which case it is tried again later."""
+        return self._run_alone(lambda _: self._truncate())
+
+    def compact(self) -> None:
+        """Write the database anew, without its unused parts; everything else that writes waits for that.
+
+        Raises:
+            UnavailableError: there is no room on the disk for a second copy.
+        """
+
+        def vacuum(connection: sqlite3.Connection) -> None:
+            connection.execute("VACUUM")
+            self._truncate()
+
+        self._run_alone(vacuum)
+
+    def _run_alone(self, job: Callable[[sqlite3.Connection], T]) -> T:
+        """Run what cannot share a transaction, on the writing connection, and wait for it."""
+        request = _Request(_nothing, 0, alone=job)
+        self._enqueue(request, wait=True)
+        value: T = request.future.result()
+        return value
+
+    def _enqueue(self, request: _Request, *, wait: bool) -> None:
         with self._room:
             if wait:
-                self._room.wait_for(lambda: self._closed or self._fits(chars))
+                self._room.wait_for(lambda: self._closed or self._fits(request.chars))
             if self._closed:
                 raise closed_error()
-            if not self._fits(chars):
+            if not self._fits(request.chars):
                 raise OverloadedError(
                     f"{len(self._queue)} requests with {self._queued_chars} characters wait to be written: "
                     "send again later",
@@ -90,9 +119,8 @@ class Writer:
                     reason="write_queue",
                 )
             self._queue.append(request)
-            self._queued_chars += chars
+            self._queued_chars += request.chars
             self._work.notify()
-        return request.future
 
     def close(self) -> None:
         """Write what is queued, then close the connection; a second call does nothing."""
@@ -115,7 +143,9 @@ class Writer:
             group = self._next_group()
             if group is None:
                 return
-            if group:
+            if group and group[0].alone is not None:
+                self._do_alone(group[0])
+            elif group:
                 self._commit(group)
             if time.monotonic() >= self._truncate_at:
                 self._truncate()
@@ -134,7 +164,7 @@ class Writer:
             chars = group[0].chars
             while self._queue and len(group) < GROUP_REQUESTS_MAX:
                 chars += self._queue[0].chars
-                if chars > GROUP_CHARS_MAX:
+                if chars > GROUP_CHARS_MAX or group[0].alone is not None or self._queue[0].alone is not None:
                     break
                 group.append(self._pop())
             self._room.notify_all()
@@ -144,6 +174,14 @@ class Writer:
         request = self._queue.popleft()
         self._queued_chars -= request.chars
         return request
+
+    def _do_alone(self, request: _Request) -> None:
+        assert request.alone is not None
+        try:
+            request.future.set_result(request.alone(self._connection))
+        except Exception as error:  # noqa: BLE001 - whoever waits must learn of it
+            _log.error("work on the whole database failed: %s", translated(error, self._path))
+            request.future.set_exception(translated(error, self._path))
 
     def _commit(self, group: list[_Request]) -> None:
         try:
@@ -190,7 +228,7 @@ class Writer:
         except sqlite3.Error as error:
             _log.error("rollback failed: %s", translated(error, self._path))
 
-    def _truncate(self) -> None:
+    def _truncate(self) -> bool:
         """Empty the write-ahead log, which still holds what was erased; try again later while it is read."""
         try:
             done = truncate_log(self._connection)
@@ -198,3 +236,8 @@ class Writer:
             _log.error("emptying the write-ahead log failed: %s", translated(error, self._path))
             done = False
         self._truncate_at = float("inf") if done else time.monotonic() + _TRUNCATE_RETRY_S
+        return done
+
+
+def _nothing(_: Transaction) -> None:
+    """What a request does that is run alone."""

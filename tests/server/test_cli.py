@@ -563,7 +563,11 @@ def test_erasing_is_confirmed_and_complete(coterie, data):
     assert coterie("--data-dir", data, "--json", "stats").json["exchanges"] == 24
     assert coterie("--data-dir", data, "account", "a3").code == 1
     assert "a3" not in coterie("--data-dir", data, "findings", "--json").out
-    assert coterie("--data-dir", data, "erase", "a3", "--yes").code == 1
+    assert done.json["proof"]["complete"] is True
+    assert done.json["proof"]["residues"] == []
+    again = coterie("--data-dir", data, "erase", "a3", "--yes")
+    assert (again.code, "nothing is left of it" in again.out) == (0, True)
+    assert coterie("--data-dir", data, "erase", "nobody", "--yes").code == 1
 
 
 @pytest.mark.parametrize(("answer", "code", "left"), [(b"no\n", 1, 30), (b"", 1, 30), (b"yes\n", 0, 24)])

@@ -313,7 +313,7 @@ def test_who_read_and_who_changed_is_recorded(config: Config, script: Any, excha
         run = run_to_its_end(client)
         client.get_finding("f-big")
         client.review_finding("f-big", ReviewState.WATCHED, "why")
-        client.erase_account("account-1")
+        erasure = client.erase_account("account-1")
     import pwd
     import sqlite3
 
@@ -327,7 +327,7 @@ def test_who_read_and_who_changed_is_recorded(config: Config, script: Any, excha
         ("start_run", run.run_id),
         ("read_finding", "f-big"),
         ("review_finding", "f-big"),
-        ("erase_account", "account-1"),
+        ("erase_account", erasure.tombstone),
     ]
 
 

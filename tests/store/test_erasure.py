@@ -2,6 +2,8 @@
 
 import dataclasses
 import random
+import shutil
+import sqlite3
 import time
 from collections.abc import Callable
 from pathlib import Path
@@ -11,7 +13,9 @@ import pytest
 
 from coterie.domain import (
     BenchmarkItem,
+    ConflictError,
     Erasure,
+    ErasureProof,
     Evidence,
     Exchange,
     Finding,
@@ -26,11 +30,12 @@ from coterie.domain import (
     TextField,
     text_digest,
 )
-from coterie.store import SqliteStore
+from coterie.store import Belongings, SqliteStore, open_store
 
 Make = Callable[..., Exchange]
 Embed = Callable[[SqliteStore], list[int]]
 CANARY = "canary-7f3a"
+START_US = 1_767_225_600_000_000  # of the exchanges made here
 
 
 def found_in(data_dir: Path, *needles: str) -> list[tuple[str, str]]:
@@ -270,3 +275,172 @@ def test_the_cache_of_derived_texts_is_emptied(store: SqliteStore, unit: Callabl
     store.put_view_vectors("m", digests, unit(1))
     store.erase_account("a", 1)
     assert store.view_vectors("m", digests) == {}
+
+
+# The proof
+
+
+def proved(store: SqliteStore, account_id: str) -> ErasureProof:
+    belongings = Belongings()
+    pending = store.begin_erasure(account_id, 10)
+    store.erase_account(account_id, 10, belongings)
+    store.finish_erasure(pending, 11)
+    return store.prove_erasure(account_id, belongings)
+
+
+def test_the_proof_tells_what_was_looked_at(store: SqliteStore, data_dir: Path, exchange: Make, embed: Embed) -> None:
+    store.append([exchange(1, account_id="account-1", prompt="a prompt of some length", response="ok")])
+    store.append([exchange(2, account_id="account-12"), exchange(3, account_id="x", prompt="I am account-1, or 12?")])
+    store.audit("erase_account", "account-1", "somebody", 1)
+    embed(store)
+    proof = proved(store, "account-1")
+    assert proof.complete
+    assert (proof.texts, proof.texts_skipped, proof.vectors) == (1, 1, 2)
+    assert (proof.mentions, proof.returned, proof.id_in_bytes, proof.compacted) == (1, 0, True, False)
+    assert proof.tables >= 25
+    assert proof.rows > 10
+    assert proof.files >= 3  # database, its log and the lock
+    assert proof.bytes_read >= (data_dir / "coterie.db").stat().st_size
+
+
+@pytest.mark.parametrize(
+    ("statement", "place", "kind"),
+    [
+        ("INSERT INTO setting VALUES ('note', 'account-1')", "table setting.value", "account id"),
+        (
+            "INSERT INTO benchmark_item VALUES ('b', 0, 'i', 9, 'so account-1')",
+            "table benchmark_item.answer",
+            "account id",
+        ),
+        ("INSERT INTO audit VALUES (9, 1, 'account-1', 'a', '')", "table audit.actor", "account id"),
+        ("INSERT INTO near_prompt VALUES ('p', 'b', 1, 1)", "table near_prompt.text_id", "text number"),
+    ],
+)
+def test_a_row_that_was_overlooked_is_found(
+    store: SqliteStore, exchange: Make, statement: str, place: str, kind: str
+) -> None:
+    store.append([exchange(1, account_id="account-1")])
+    store._writer.run(lambda transaction: transaction.connection.execute(statement))
+    found = {(item.place, item.kind) for item in proved(store, "account-1").residues}
+    assert (place, kind) in found
+
+
+@pytest.mark.parametrize("kind", ["account id", "text", "vector"])
+def test_a_file_that_was_overlooked_is_found(
+    store: SqliteStore, data_dir: Path, exchange: Make, embed: Embed, kind: str
+) -> None:
+    prompt = "a prompt that nobody else would ever send"
+    store.append([exchange(1, account_id="account-1", prompt=prompt), exchange(2, account_id="b")])
+    embed(store)
+    own = store.exchange_text("e1", TextField.PROMPT)
+    vector = store.vectors(np.array([own]))
+    left = {"account id": b"account-1", "text": prompt.encode()[5:30], "vector": vector.astype("<f4").tobytes()}[kind]
+    (data_dir / "index").mkdir()
+    # Of a text any stretch of both ends would do; this one holds neither, so it takes the whole.
+    (data_dir / "index" / "old-snapshot").write_bytes(b"\x01" * 999 + (prompt.encode() if kind == "text" else left))
+    proof = proved(store, "account-1")
+    assert {(item.place, item.kind) for item in proof.residues} == {("file index/old-snapshot", kind)}
+    assert not proof.complete
+
+
+def test_what_sqlite_left_in_an_unused_part_is_found_and_written_over(
+    store: SqliteStore, data_dir: Path, exchange: Make
+) -> None:
+    store.append([exchange(n, account_id="account-1", prompt=f"{CANARY} is a text of its own, {n}") for n in range(40)])
+    store._writer.run(lambda t: t.connection.execute("PRAGMA secure_delete").fetchone())
+    store._writer._run_alone(lambda connection: connection.execute("PRAGMA secure_delete = OFF").fetchone())
+    proof = proved(store, "account-1")
+    assert (proof.compacted, proof.complete) == (True, True)
+    assert found_in(data_dir, CANARY, "account-1") == []
+
+
+def test_what_others_share_is_no_residue(store: SqliteStore, exchange: Make, embed: Embed) -> None:
+    """The beginning of a template, an id inside of another, and a vector that two texts have in common."""
+    template = "You are a helpful assistant. Translate what follows into French: "
+    mine = [exchange(n, account_id="account-1", prompt=f"{template}{n} apples") for n in range(30)]
+    theirs = [exchange(100 + n, account_id=f"account-1{n}", prompt=f"{template}{n} pears") for n in range(30)]
+    store.append([*mine, *theirs])
+    store.bind_model("test", 16)
+    pending = [text_id for text_id, _ in store.pending_texts(100)]
+    same = np.tile(np.random.default_rng(1).standard_normal(16), (len(pending), 1)).astype(np.float32)
+    store.put_vectors(pending, same / np.linalg.norm(same, axis=1, keepdims=True))
+    proof = proved(store, "account-1")
+    assert proof.residues == ()
+    assert (proof.texts, proof.vectors, proof.compacted) == (30, 30, False)
+
+
+def test_a_short_id_is_looked_for_in_tables_alone(store: SqliteStore, exchange: Make) -> None:
+    store.append([exchange(1), exchange(2, account_id="b", prompt="a")])
+    proof = proved(store, "a")
+    assert (proof.id_in_bytes, proof.complete) == (False, True)
+
+
+def test_an_account_that_comes_back_is_told(store: SqliteStore, exchange: Make) -> None:
+    store.append([exchange(1, account_id="account-1")])
+    pending = store.begin_erasure("account-1", 10)
+    belongings = Belongings()
+    store.erase_account("account-1", 10, belongings)
+    store.append([exchange(1, account_id="account-1")])
+    store.finish_erasure(pending, 11)
+    proof = store.prove_erasure("account-1", belongings)
+    assert (proof.returned, proof.complete) == (1, True)
+
+
+# What was asked for stands
+
+
+def test_what_was_before_an_erasure_stays_out(store: SqliteStore, exchange: Make) -> None:
+    old, new = exchange(1), exchange(2, time_us=2 * START_US)
+    store.append([old])
+    pending = store.begin_erasure("a", START_US + 5)
+    again = store.append([old, exchange(3), exchange(4, account_id="b")])
+    assert (again.stored, again.duplicates) == (1, 1)  # not yet erased: the same is still the same
+    assert [(item.index, item.reason) for item in again.rejections] == [(1, "erased")]
+    store.erase_account("a", START_US + 5)
+    store.finish_erasure(pending, START_US + 6)
+    late = store.append([old, new])
+    assert (late.stored, [item.reason for item in late.rejections]) == (1, ["erased"])
+    assert [item.exchange_id for item in store.exchanges(["e1", "e2"])] == ["e2"]
+
+
+def test_an_erasure_is_pending_until_it_is_finished_and_then_nameless(
+    store: SqliteStore, data_dir: Path, exchange: Make
+) -> None:
+    store.append([exchange(1, account_id=CANARY)])
+    store.audit("erase_account", CANARY, "somebody", 1)
+    assert store.erased_at(CANARY) is None
+    first = store.begin_erasure(CANARY, 5)
+    assert store.begin_erasure(CANARY, 6) == first
+    assert store.pending_erasures() == [first]
+    assert store.erased_at(CANARY) == 5
+    store.erase_account(CANARY, 5)
+    tombstone = store.finish_erasure(first, 7)
+    assert store.pending_erasures() == []
+    assert found_in(data_dir, CANARY) == []
+    assert tombstone == f"erased:{store.erasure_ledger().tombstones[0].digest.hex()}"
+    with sqlite3.connect(data_dir / "coterie.db") as connection:
+        assert connection.execute("SELECT subject FROM audit").fetchall() == [(tombstone,)]
+    connection.close()
+    second = store.begin_erasure(CANARY, 8)
+    assert (second.erasure_id, store.erased_at(CANARY)) == (first.erasure_id + 1, 8)
+
+
+def test_an_older_copy_is_told_what_was_erased_since(data_dir: Path, tmp_path: Path, exchange: Make) -> None:
+    with open_store(data_dir) as store:
+        store.append([exchange(n, account_id=f"account-{n}") for n in range(4)])
+    shutil.copytree(data_dir, tmp_path / "copy")
+    with open_store(data_dir) as store:
+        for number in (1, 2):
+            proved(store, f"account-{number}")
+        ledger = store.erasure_ledger()
+    assert len(ledger.tombstones) == 2
+    with open_store(tmp_path / "copy") as copy:
+        assert copy.pending_erasures() == []
+        assert copy.adopt_erasures(ledger, 20) == 2
+        assert [item.account_id for item in copy.pending_erasures()] == ["account-1", "account-2"]
+        assert copy.adopt_erasures(ledger, 21) == 0
+        assert copy.erasure_ledger() == ledger
+        with pytest.raises(ConflictError, match="another data folder"):
+            copy.adopt_erasures(dataclasses.replace(ledger, key=bytes(32)), 22)
+    with open_store(data_dir) as store:
+        assert store.adopt_erasures(ledger, 23) == 0

@@ -178,8 +178,7 @@ def test_a_folder_of_the_version_before_keeps_its_findings_and_follows_from_its_
     before = database.migrations()[:2]
     with monkeypatch.context() as patch:
         patch.setattr(database, "migrations", lambda: before)
-        with open_store(data_dir) as store:
-            store.append([exchange(1)])
+        open_store(data_dir).close()
     old = finding("f", run_id="r1")
     record = json.loads(to_record(old))
     record.pop("provisional")
@@ -193,5 +192,6 @@ def test_a_folder_of_the_version_before_keeps_its_findings_and_follows_from_its_
         assert store.findings() == ("r1", [old])
         assert store.watching() == ("", 0, 0, 0)
         assert (store.watched_pools(), store.near()) == ({}, {})
+        store.append([exchange(1)])
         finish(store, run("r2", done.created_us + 1), Watch(*store.log_position(), (POOL,)), [finding("f")])
         assert store.watching() == ("r2", 1, 1, 1)

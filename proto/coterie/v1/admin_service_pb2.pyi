@@ -3,8 +3,10 @@
 isort:skip_file
 """
 
+from collections import abc as _abc
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
+from google.protobuf.internal import containers as _containers
 import builtins as _builtins
 import sys
 import typing as _typing
@@ -134,26 +136,134 @@ class EraseAccountResponse(_message.Message):
     EXCHANGES_FIELD_NUMBER: _builtins.int
     TEXTS_FIELD_NUMBER: _builtins.int
     FINDINGS_CHANGED_FIELD_NUMBER: _builtins.int
+    TOMBSTONE_FIELD_NUMBER: _builtins.int
+    PROOF_FIELD_NUMBER: _builtins.int
     exchanges: _builtins.int
     """Exchanges removed."""
     texts: _builtins.int
     """Distinct texts removed: those that no other account sent."""
     findings_changed: _builtins.int
     """Findings that held the account and no longer do."""
+    tombstone: _builtins.str
+    """What stands for the account in the audit record from now on: a keyed digest, from which nobody gets the name."""
+    @_builtins.property
+    def proof(self) -> Global___ErasureProof:
+        """What was looked at afterwards. Absent from a server that does not look."""
+
     def __init__(
         self,
         *,
         exchanges: _builtins.int = ...,
         texts: _builtins.int = ...,
         findings_changed: _builtins.int = ...,
+        tombstone: _builtins.str = ...,
+        proof: Global___ErasureProof | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["proof", b"proof"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "findings_changed", b"findings_changed", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["exchanges", b"exchanges", "findings_changed", b"findings_changed", "proof", b"proof", "texts", b"texts", "tombstone", b"tombstone"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___EraseAccountResponse: _TypeAlias = EraseAccountResponse  # noqa: Y015
+
+@_typing.final
+class ErasureProof(_message.Message):
+    """What was looked at for an erased account, after its erasure. What other accounts hold too is not counted as left."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TABLES_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    FILES_FIELD_NUMBER: _builtins.int
+    BYTES_READ_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    VECTORS_FIELD_NUMBER: _builtins.int
+    TEXTS_SKIPPED_FIELD_NUMBER: _builtins.int
+    ID_IN_BYTES_FIELD_NUMBER: _builtins.int
+    MENTIONS_FIELD_NUMBER: _builtins.int
+    RETURNED_FIELD_NUMBER: _builtins.int
+    COMPACTED_FIELD_NUMBER: _builtins.int
+    RESIDUES_FIELD_NUMBER: _builtins.int
+    tables: _builtins.int
+    """Tables of the database, looked at column by column."""
+    rows: _builtins.int
+    """Their rows."""
+    files: _builtins.int
+    """Files of the data folder, looked at byte by byte."""
+    bytes_read: _builtins.int
+    """Their bytes."""
+    texts: _builtins.int
+    """Texts of the account alone that were looked for by pieces of their bytes."""
+    vectors: _builtins.int
+    """Vectors of those texts, likewise."""
+    texts_skipped: _builtins.int
+    """Texts of the account alone that are too short or uniform to be told from chance in raw bytes; their rows are gone."""
+    id_in_bytes: _builtins.bool
+    """Whether the account id is long enough, 6 bytes, to be looked for in raw bytes and not in tables alone."""
+    mentions: _builtins.int
+    """Texts of others in which the id stands. They stay."""
+    returned: _builtins.int
+    """Exchanges of the account, later than its erasure, that came after it. They stay."""
+    compacted: _builtins.bool
+    """Whether the database was written anew because unused parts of it still held something."""
+    @_builtins.property
+    def residues(self) -> _containers.RepeatedCompositeFieldContainer[Global___Residue]:
+        """What is left. Empty where the erasure is proved."""
+
+    def __init__(
+        self,
+        *,
+        tables: _builtins.int = ...,
+        rows: _builtins.int = ...,
+        files: _builtins.int = ...,
+        bytes_read: _builtins.int = ...,
+        texts: _builtins.int = ...,
+        vectors: _builtins.int = ...,
+        texts_skipped: _builtins.int = ...,
+        id_in_bytes: _builtins.bool = ...,
+        mentions: _builtins.int = ...,
+        returned: _builtins.int = ...,
+        compacted: _builtins.bool = ...,
+        residues: _abc.Iterable[Global___Residue] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bytes_read", b"bytes_read", "compacted", b"compacted", "files", b"files", "id_in_bytes", b"id_in_bytes", "mentions", b"mentions", "residues", b"residues", "returned", b"returned", "rows", b"rows", "tables", b"tables", "texts", b"texts", "texts_skipped", b"texts_skipped", "vectors", b"vectors"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ErasureProof: _TypeAlias = ErasureProof  # noqa: Y015
+
+@_typing.final
+class Residue(_message.Message):
+    """Something of an erased account that is still there."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PLACE_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    place: _builtins.str
+    """Where: a table and its column, a file of the data folder, or an index."""
+    kind: _builtins.str
+    """What: `account id`, `text`, `vector` or `text number`."""
+    count: _builtins.int
+    """How often."""
+    def __init__(
+        self,
+        *,
+        place: _builtins.str = ...,
+        kind: _builtins.str = ...,
+        count: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["count", b"count", "kind", b"kind", "place", b"place"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Residue: _TypeAlias = Residue  # noqa: Y015
 
 @_typing.final
 class CreateBackupRequest(_message.Message):

@@ -64,7 +64,9 @@ class AdminServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def EraseAccount(self, request, context):
-        """Removes an account and all that only it sent, from store, index, findings and runs. There is no way back.
+        """Removes an account and all that only it sent, from store, index, findings and runs, and looks for what is left of it
+        in every table and file. There is no way back. Of an account that is erased already it only looks. Takes as long as
+        reading the data folder once.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

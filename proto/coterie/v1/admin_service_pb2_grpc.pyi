@@ -36,7 +36,10 @@ class AdminServiceStub:
     GetStats: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatsRequest, _admin_service_pb2.GetStatsResponse]
     """What the service holds."""
     EraseAccount: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.EraseAccountRequest, _admin_service_pb2.EraseAccountResponse]
-    """Removes an account and all that only it sent, from store, index, findings and runs. There is no way back."""
+    """Removes an account and all that only it sent, from store, index, findings and runs, and looks for what is left of it
+    in every table and file. There is no way back. Of an account that is erased already it only looks. Takes as long as
+    reading the data folder once.
+    """
     CreateBackup: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBackupRequest, _admin_service_pb2.CreateBackupResponse]
     """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
     on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
@@ -50,7 +53,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     GetStats: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.GetStatsRequest, _admin_service_pb2.GetStatsResponse]  # type: ignore[assignment]
     """What the service holds."""
     EraseAccount: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.EraseAccountRequest, _admin_service_pb2.EraseAccountResponse]  # type: ignore[assignment]
-    """Removes an account and all that only it sent, from store, index, findings and runs. There is no way back."""
+    """Removes an account and all that only it sent, from store, index, findings and runs, and looks for what is left of it
+    in every table and file. There is no way back. Of an account that is erased already it only looks. Takes as long as
+    reading the data folder once.
+    """
     CreateBackup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBackupRequest, _admin_service_pb2.CreateBackupResponse]  # type: ignore[assignment]
     """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
     on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
@@ -73,7 +79,10 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _admin_service_pb2.EraseAccountRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_admin_service_pb2.EraseAccountResponse, _abc.Awaitable[_admin_service_pb2.EraseAccountResponse]]:
-        """Removes an account and all that only it sent, from store, index, findings and runs. There is no way back."""
+        """Removes an account and all that only it sent, from store, index, findings and runs, and looks for what is left of it
+        in every table and file. There is no way back. Of an account that is erased already it only looks. Takes as long as
+        reading the data folder once.
+        """
 
     @_abc_1.abstractmethod
     def CreateBackup(
