@@ -25,7 +25,7 @@ from coterie.domain import (
     TextField,
     parse_time,
 )
-from coterie.server import cli_access, cli_backup, cli_commands, config
+from coterie.server import cli_access, cli_backup, cli_commands, cli_keys, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -85,7 +85,7 @@ def _terminal(options: argparse.Namespace) -> Terminal:
 def _contradiction(options: argparse.Namespace) -> str:
     if options.server and (options.data_dir or options.model):
         return "--server and --data-dir or --model exclude each other: the server has its own folder and model"
-    if options.server and options.verb in ("serve", "simulate", "demo"):
+    if options.server and options.verb in ("serve", "simulate", "demo", "key new"):
         return f"{options.verb} does not talk to a server: leave --server out"
     if options.verb == "restore" and (options.server or not options.data_dir):
         return "restore needs --data-dir NEW, a folder of this machine, and no --server"
@@ -391,9 +391,17 @@ def _add_trial_verbs(verbs: Any) -> None:
 def _add_upkeep_verbs(verbs: Any) -> None:
     _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
     _add_backup_verbs(verbs)
+    _add_key_verbs(verbs)
     erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")
     erase.add_argument("id", metavar="ACCOUNT", help="the account")
     erase.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_key_verbs(verbs: Any) -> None:
+    parser = verbs.add_parser("key", help="make key files for pseudonyms and encrypted texts", allow_abbrev=False)
+    inner = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
+    new = _verb(inner, "key new", cli_keys.new, "make a key in a new file that only you can read")
+    new.add_argument("file", type=Path, metavar="FILE", help="the file; one that is there is never overwritten")
 
 
 def _add_backup_verbs(verbs: Any) -> None:

@@ -75,6 +75,8 @@ class Config:
     """Folder on the server's disk for the backups that are asked for over the wire; empty refuses them."""
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
+    pseudonym_key_file: str = ""
+    """File of the key under which accounts, organisations and means of payment are hashed; empty keeps their names."""
     log_level: str = "info"
     """Least severity that is logged: debug, info, warning or error."""
     log_format: str = "json"
