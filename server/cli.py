@@ -75,7 +75,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 def _terminal(options: argparse.Namespace) -> Terminal:
     prefix = ["coterie"]
-    for flag in ("data_dir", "server", "token_file", "config", "model"):
+    for flag in ("data_dir", "server", "token_file", "tls_ca", "config", "model"):
         value = getattr(options, flag)
         if value is not None:
             prefix += [f"--{flag.replace('_', '-')}", str(value)]
@@ -91,6 +91,8 @@ def _contradiction(options: argparse.Namespace) -> str:
         return "restore needs --data-dir NEW, a folder of this machine, and no --server"
     if options.verb == "backup" and (options.src is not None) != (options.dest == "verify"):
         return "backup takes DEST, or verify SRC"
+    if (options.tls or options.tls_ca or options.own_cert or options.own_key) and not options.server:
+        return "--tls and its files need --server; those of the service itself come after the verb serve"
     if options.token_file and not options.server:
         return "--token-file needs --server: on the data folder itself its permissions decide"
     if options.verb == "recluster" and not options.wait and not options.server:
@@ -120,6 +122,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="file with the token to call with (default: $COTERIE_TOKEN)"
     )
+    parser.add_argument(
+        "--tls", action="store_true", help="speak TLS with the server, trusting the public authorities that gRPC knows"
+    )
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, trusting these authorities (PEM)")
+    parser.add_argument(
+        "--tls-cert", dest="own_cert", type=Path, metavar="FILE", help="own certificate for mutual TLS (PEM)"
+    )
+    parser.add_argument("--tls-key", dest="own_key", type=Path, metavar="FILE", help="its key (PEM)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--model", metavar="NAME", help="embedding model of the data folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")

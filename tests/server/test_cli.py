@@ -772,7 +772,9 @@ def test_ingest_at_a_server_is_durable_there(coterie, served, tmp_path):
 def test_no_server_is_one_line(coterie):
     done = coterie("--server", "127.0.0.1:9", "stats")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("coterie: no answer from the server at 127.0.0.1:9, is it running? (")
+    assert done.err.startswith(
+        "coterie: no answer from the server at 127.0.0.1:9, is it running, and does it speak TLS as you do? ("
+    )
     assert len(done.err.splitlines()) == 1
 
 
