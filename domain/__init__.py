@@ -84,6 +84,7 @@ from coterie.domain.queries import (
     Stats,
     TextField,
 )
+from coterie.domain.readings import READINGS, Reading, reading_of
 from coterie.domain.runs import ERASED, ParameterSet, Run, RunState, Slice
 from coterie.domain.text import normalise, text_digest
 from coterie.domain.watching import (
@@ -105,6 +106,7 @@ __all__ = [
     "DOSSIER_LINEAGE_MAX",
     "ERASED",
     "LIMITS",
+    "READINGS",
     "RESERVED_ATTRIBUTES",
     "SHUFFLED_ITEMS_MAX",
     "SHUFFLES",
@@ -160,6 +162,7 @@ __all__ = [
     "OverloadedError",
     "ParameterSet",
     "PendingErasure",
+    "Reading",
     "Rejection",
     "Residue",
     "Review",
@@ -199,5 +202,6 @@ __all__ = [
     "normalise",
     "parse_time",
     "printable",
+    "reading_of",
     "text_digest",
 ]

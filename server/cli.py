@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -25,7 +26,8 @@ from coterie.domain import (
     TextField,
     parse_time,
 )
-from coterie.server import cli_access, cli_backup, cli_commands, cli_keys, config
+from coterie.exports import Redaction
+from coterie.server import cli_access, cli_backup, cli_commands, cli_exports, cli_keys, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -140,6 +142,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_reading_verbs,
         _add_benchmark_verbs,
         _add_trial_verbs,
+        _add_export_verbs,
         _add_upkeep_verbs,
         _add_access_verbs,
     ):
@@ -398,6 +401,22 @@ def _add_trial_verbs(verbs: Any) -> None:
     demo.add_argument("--seed", type=int, default=2, metavar="N", help="which traffic (default: 2)")
 
 
+def _add_export_verbs(verbs: Any) -> None:
+    report = _verb(verbs, "report", cli_exports.report, "write one HTML file of a finding or a run, for the case file")
+    report.add_argument(
+        "id", nargs="?", default="", metavar="FINDING|RUN", help="which (default: the newest whole run that is done)"
+    )
+    report.add_argument(
+        "--redact",
+        type=_word(Redaction),
+        default=Redaction.STATISTICS,
+        metavar="LEVEL",
+        help=f"how much of the texts it shows: {_words(Redaction)} (default: statistics, which is no text at all)",
+    )
+    report.add_argument("--out", metavar="FILE", help="where to; - is stdout (default: coterie-report-ID.html)")
+    report.add_argument("--check", type=Path, metavar="FILE", help="say whether a report is as it was written")
+
+
 def _add_upkeep_verbs(verbs: Any) -> None:
     _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
     _add_backup_verbs(verbs)
@@ -523,9 +542,7 @@ def _parameter_set(value: str) -> ParameterSet:
     return ParameterSet(_between(2, LIMITS.min_samples_max)(least), _between(2, LIMITS.min_cluster_size_max)(size))
 
 
-def _word(
-    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
-) -> Callable[[str], Any]:
+def _word(kind: type[StrEnum]) -> Callable[[str], Any]:
     def converted(value: str) -> Any:
         try:
             return kind(value)
@@ -535,9 +552,7 @@ def _word(
     return converted
 
 
-def _words(
-    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
-) -> str:
+def _words(kind: type[StrEnum]) -> str:
     return ", ".join(member.value for member in kind)
 
 
