@@ -8,10 +8,11 @@ from coterie.index.living import LivingGraph
 from coterie.index.numpy_index import NumpyIndex
 from coterie.index.segments import SegmentedIndex, snapshot_files
 from coterie.index.snapshot import snapshot_header
-from coterie.index.vector_index import VectorIndex
+from coterie.index.vector_index import IndexState, VectorIndex
 from coterie.index.warm import warm_up
 
 __all__ = [
+    "IndexState",
     "LivingGraph",
     "NumpyIndex",
     "SegmentedIndex",

@@ -1,9 +1,8 @@
 """The index in segments by day of arrival, so that retention drops whole files and a save writes only what changed.
 
 A segment is closed when a later day begins and it is large enough to be searched by lists: a small folder stays one
-segment, and no search goes over many small ones. Segments are read into memory, not mapped: FAISS 1.15 refuses to
-remove ids from an inverted file under `IO_FLAG_MMAP` and crashes on it under `IO_FLAG_MMAP_IFC`, and the checksum
-reads the whole file anyway.
+segment, and no search goes over many small ones. Segments are read into memory, not mapped: the checksum reads the
+whole file anyway.
 """
 
 import json
@@ -19,10 +18,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from coterie.domain import UnavailableError
 from coterie.index.checks import checked_ids, checked_pairs
-from coterie.index.locks import ReadWriteLock
+from coterie.index.parts import View
 from coterie.index.results import Hits, checked_queries, tidy
 from coterie.index.snapshot import Write, damaged, open_snapshot, snapshot_digest, write_snapshot
-from coterie.index.vector_index import FLAT_ROWS_MAX, VectorIndex
+from coterie.index.vector_index import FLAT_ROWS_MAX, IndexState, VectorIndex
 
 _KIND = "segments"
 _MANIFEST = "manifest"
@@ -31,13 +30,20 @@ _SEGMENTS = "segment-*"
 
 @dataclass(eq=False)
 class _Segment:
-    """Vectors that arrived from `first_day` to `last_day`; `file` is "" when none holds them as they are now."""
+    """Vectors that arrived from `first_day` to `last_day`.
+
+    Attributes:
+        version: grows with every change. `file` holds the segment as it was at `file_version`, if it is not "".
+    """
 
     index: VectorIndex
     first_day: int
     last_day: int
+    version: int = 0
     file: str = ""
     sha256: str = ""
+    file_rows: int = 0
+    file_version: int = 0
 
 
 class SegmentedIndex:
@@ -59,30 +65,35 @@ class SegmentedIndex:
         self.dim = dim
         self._flat_rows_max = flat_rows_max
         self._segments: list[_Segment] = []
+        self._views: tuple[View, ...] = ()
         self._change = threading.Lock()
-        self._gate = ReadWriteLock()
+        self._saving = threading.Lock()
 
     def __len__(self) -> int:
-        with self._gate.read():
-            return sum(len(segment.index) for segment in self._segments)
+        return sum(len(view) for view in self._views)
 
     def __contains__(self, id_: int) -> bool:
-        with self._gate.read():
-            return any(id_ in segment.index for segment in self._segments)
+        wanted = np.array([id_], np.int64)
+        return any(len(view.held(wanted)) for view in self._views)
 
     def ids(self) -> NDArray[np.int64]:
         """The ids held, int64[n], ascending."""
-        with self._gate.read():
-            parts = [segment.index.ids() for segment in self._segments]
-        return np.sort(np.concatenate([np.empty(0, np.int64), *parts]))
+        return np.sort(np.concatenate([np.empty(0, np.int64), *(view.ids() for view in self._views)]))
 
     def days(self) -> list[tuple[int, int]]:
         """First and last day of each segment, oldest segment first; UTC days since the epoch."""
-        with self._gate.read():
+        with self._change:
             return [(segment.first_day, segment.last_day) for segment in self._segments]
+
+    def states(self) -> list[IndexState]:
+        """How each segment is searched, oldest first."""
+        with self._change:
+            return [segment.index.state for segment in self._segments]
 
     def add(self, ids: ArrayLike, vectors: ArrayLike, day: int) -> None:
         """Add vectors that arrived on `day`, replacing those of the same ids in whatever segment.
+
+        They are searched exactly until `maintain` puts them into lists.
 
         Args:
             ids: int64[n], not negative; of an id given twice the last one counts.
@@ -96,49 +107,62 @@ class SegmentedIndex:
         if not len(numbers):
             return
         with self._change:
-            # Under one gate: no search meets an id in two segments, or in none while it moves.
-            with self._gate.write():
-                segment = self._open(day)
-                self._remove(numbers, [other for other in self._segments if other is not segment])
-                segment.index.put(numbers, rows)
-                segment.first_day, segment.last_day = min(segment.first_day, day), max(segment.last_day, day)
-                segment.file = ""
-            segment.index.train_if_outgrown()
+            segment = self._open(day)
+            self._remove(numbers, [other for other in self._segments if other is not segment])
+            segment.index.put(numbers, rows)
+            segment.first_day, segment.last_day = min(segment.first_day, day), max(segment.last_day, day)
+            segment.version += 1
+            self._show()
 
     def remove(self, ids: ArrayLike) -> int:
         """Remove ids; those that are not there are ignored. Returns how many were removed."""
         numbers = checked_ids(ids)
-        with self._change, self._gate.write():
-            return self._remove(numbers, self._segments)
+        with self._change:
+            removed = self._remove(numbers, self._segments)
+            self._show()
+            return removed
 
     def drop_before(self, day: int) -> int:
         """Remove the segments of which every day is before `day`, whole. Returns how many ids went."""
-        with self._change, self._gate.write():
+        with self._change:
             gone = [segment for segment in self._segments if segment.last_day < day]
             self._segments = [segment for segment in self._segments if segment.last_day >= day]
+            self._show()
             return sum(len(segment.index) for segment in gone)
+
+    def maintain(self, *, threads: int | None = None) -> bool:
+        """Keep every segment quick to search, while searches and changes go on. See `VectorIndex.maintain`."""
+        with self._change:
+            segments = list(self._segments)
+        done = [segment for segment in segments if segment.index.maintain(threads=threads)]
+        with self._change:
+            for segment in done:
+                segment.version += 1  # the same rows, but a start would build the lists again
+            self._show()
+        return bool(done)
 
     def search(self, queries: ArrayLike, k: int, *, allowed: NDArray[np.int64] | None = None) -> Hits:
         """The k nearest of the ids held (and allowed). See `VectorIndex.search`."""
         rows = checked_queries(queries, self.dim, k)
         left = None if allowed is None else np.unique(checked_ids(allowed))
         best = tidy(np.empty((len(rows), 0), np.int64), np.empty((len(rows), 0), np.float32), k)
-        with self._gate.read():
-            if len(self._segments) == 1:
-                return self._segments[0].index.search(rows, k, allowed=left)
-            for segment in self._segments:
-                wanted = left
-                if left is not None:
-                    # Each segment is asked for its own alone: how many lists it looks at goes by how rare they are.
-                    wanted = segment.index.held(left)
-                    left = np.setdiff1d(left, wanted, assume_unique=True)
-                best = _merge(best, segment.index.search(rows, k, allowed=wanted), k)
+        views = self._views  # taken once: an id that moves meanwhile is neither met twice nor missed
+        if len(views) == 1:
+            return views[0].search(rows, k, left)
+        for view in views:
+            wanted = left
+            if left is not None:
+                # Each segment is asked for its own alone: how many lists it looks at goes by how rare they are.
+                wanted = view.held(left)
+                left = np.setdiff1d(left, wanted, assume_unique=True)
+            best = _merge(best, view.search(rows, k, wanted), k)
         return best
 
     def save(self, folder: Path, *, last_vector: int, last_erasure: int) -> None:
         """Write a snapshot: a file for each segment that changed since it was written, then the manifest in one step.
 
-        A crash leaves the old snapshot or the new one. Searches go on, changes wait.
+        A crash leaves the old snapshot or the new one. Searches and changes go on: what comes while it is written may
+        be in it or not, and a replay from these sequences makes it so.
 
         Args:
             folder: for this snapshot alone; it is created.
@@ -147,16 +171,11 @@ class SegmentedIndex:
         Raises:
             UnavailableError: something cannot be written or removed; the old snapshot or the new one is there.
         """
-        with self._change:
-            for segment in self._segments:
-                if not segment.file or not (folder / segment.file).is_file():
-                    # A name never used before: the file that the manifest on the disk names stays as it is.
-                    name = f"segment-{secrets.token_hex(8)}.faiss"
-                    segment.index.save(folder / name, last_vector=last_vector, last_erasure=last_erasure)
-                    segment.file, segment.sha256 = name, snapshot_digest(folder / name)
+        with self._saving:
+            entries = [self._saved(segment, folder, last_vector, last_erasure) for segment in self._taken()]
             header = {"kind": _KIND, "dim": self.dim, "last_vector": last_vector, "last_erasure": last_erasure}
-            write_snapshot(folder / _MANIFEST, header, self._write_entries)
-            _remove_all_but(folder, {segment.file for segment in self._segments})
+            write_snapshot(folder / _MANIFEST, header, lambda write: _write_entries(write, entries))
+            _remove_all_but(folder, {entry["file"] for entry in entries})
 
     @classmethod
     def load(cls, folder: Path, dim: int, *, flat_rows_max: int = FLAT_ROWS_MAX) -> tuple["SegmentedIndex", int, int]:
@@ -172,10 +191,33 @@ class SegmentedIndex:
             entries = json.loads(read(path.stat().st_size))
         index = cls(dim, flat_rows_max=flat_rows_max)
         index._segments = [_load_segment(folder, entry, dim, flat_rows_max) for entry in entries]
+        index._show()
         return index, int(header["last_vector"]), int(header["last_erasure"])
 
-    def _write_entries(self, write: Write) -> None:
-        write(json.dumps([_entry(segment) for segment in self._segments]).encode())
+    def _taken(self) -> list[tuple[_Segment, int]]:
+        """The segments with their versions: what changes later is of another."""
+        with self._change:
+            return [(segment, segment.version) for segment in self._segments]
+
+    def _saved(self, taken: tuple[_Segment, int], folder: Path, last_vector: int, last_erasure: int) -> dict[str, Any]:
+        """A segment's line of the manifest, its file written if there is none that holds it as it is."""
+        segment, version = taken
+        if not segment.file or segment.file_version != version or not (folder / segment.file).is_file():
+            # A name never used before: the file that the manifest on the disk names stays as it is.
+            name = f"segment-{secrets.token_hex(8)}.faiss"
+            segment.file_rows = segment.index.save(folder / name, last_vector=last_vector, last_erasure=last_erasure)
+            segment.file, segment.sha256, segment.file_version = name, snapshot_digest(folder / name), version
+        return {
+            "file": segment.file,
+            "sha256": segment.sha256,
+            "rows": segment.file_rows,
+            "first_day": segment.first_day,
+            "last_day": segment.last_day,
+        }
+
+    def _show(self) -> None:
+        """Let searches see the segments as they are now."""
+        self._views = tuple(segment.index.view() for segment in self._segments)
 
     def _open(self, day: int) -> _Segment:
         newest = self._segments[-1] if self._segments else None
@@ -189,7 +231,7 @@ class SegmentedIndex:
         for segment in segments:
             gone = segment.index.remove(numbers)
             if gone:
-                segment.file = ""
+                segment.version += 1
             removed += gone
         # Of those asked only: an open segment that was just made is empty too.
         emptied = [segment for segment in segments if not len(segment.index)]
@@ -215,14 +257,8 @@ def _merge(one: Hits, other: Hits, k: int) -> Hits:
     return ids[:, :k], similarities[:, :k]
 
 
-def _entry(segment: _Segment) -> dict[str, Any]:
-    return {
-        "file": segment.file,
-        "sha256": segment.sha256,
-        "rows": len(segment.index),
-        "first_day": segment.first_day,
-        "last_day": segment.last_day,
-    }
+def _write_entries(write: Write, entries: list[dict[str, Any]]) -> None:
+    write(json.dumps(entries).encode())
 
 
 def _load_segment(folder: Path, entry: dict[str, Any], dim: int, flat_rows_max: int) -> _Segment:
@@ -232,7 +268,7 @@ def _load_segment(folder: Path, entry: dict[str, Any], dim: int, flat_rows_max: 
     index, _, _ = VectorIndex.load(path, dim, flat_rows_max=flat_rows_max)
     if len(index) != entry["rows"]:
         raise damaged(path, f"it holds {len(index)} rows, not {entry['rows']}")
-    return _Segment(index, entry["first_day"], entry["last_day"], entry["file"], entry["sha256"])
+    return _Segment(index, entry["first_day"], entry["last_day"], 0, entry["file"], entry["sha256"], entry["rows"])
 
 
 def _remove_all_but(folder: Path, named: set[str]) -> None:

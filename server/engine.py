@@ -151,7 +151,7 @@ class Engine:
         """
         if not self.config.lazy_model:
             self._embedding.encoder()
-            self._made_indexes()
+            self._made_indexes().start()
             self._loop.start()
         if self._scheduler is not None:
             self._scheduler.start()
@@ -177,6 +177,7 @@ class Engine:
         self._loop.close()
         try:
             if self._indexes is not None:
+                self._indexes.close()
                 self._indexes.follow()
                 self._indexes.save()
             if self._graphs is not None:

@@ -2,6 +2,7 @@
 
 import hashlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Mapping
@@ -11,13 +12,15 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import TextField, UnavailableError
-from coterie.index import SegmentedIndex
-from coterie.server.logs import emit
+from coterie.index import IndexState, SegmentedIndex
+from coterie.server.logs import emit, origin
+from coterie.server.priority import yield_processor
 from coterie.store import Store
 
 _LOGGER = logging.getLogger(__name__)
 _REPLAY_ROWS = 8_192
 _S_PER_DAY = 86_400
+_RETRY_S = 60.0
 
 Clock = Callable[[], float]
 """Seconds since the epoch."""
@@ -35,8 +38,9 @@ class FieldIndex:
         self._folder = folder
         self._clock = clock
         self._following = threading.Lock()
+        self._saving = threading.Lock()
         self._index, self._last_vector, self._last_erasure = self._load(dim)
-        self._saved = (self._last_vector, self._last_erasure)
+        self._saved: tuple[int, int] | None = (self._last_vector, self._last_erasure)
 
     def __len__(self) -> int:
         return len(self._index)
@@ -71,14 +75,32 @@ class FieldIndex:
         """The k text ids nearest to each of q vectors, float32[q, dim], and their cosines: [q, k], -1 and -1.0 pad."""
         return self._index.search(queries, k)
 
+    def states(self) -> list[IndexState]:
+        """How each segment is searched, oldest first."""
+        return self._index.states()
+
+    def maintain(self, threads: int) -> None:
+        """Keep it quick to search, while it is searched and followed; see `SegmentedIndex.maintain`."""
+        started = time.perf_counter()
+        if self._index.maintain(threads=threads):
+            self._saved = None
+            seconds = round(time.perf_counter() - started, 2)
+            emit(_LOGGER, logging.INFO, "index_maintained", field=self._field.value, texts=len(self._index), s=seconds)
+
     def save(self) -> None:
-        """Write a snapshot if anything changed since the last."""
-        with self._following:
-            position = (self._last_vector, self._last_erasure)
+        """Write a snapshot if anything changed since the last; the index is searched and followed meanwhile."""
+        with self._saving:
+            with self._following:
+                position = (self._last_vector, self._last_erasure)
             if position != self._saved:
-                self._index.save(self._folder, last_vector=position[0], last_erasure=position[1])
-                self._remove_single_files()
+                # Before it is written: maintenance that ends meanwhile is for the next one.
                 self._saved = position
+                try:
+                    self._index.save(self._folder, last_vector=position[0], last_erasure=position[1])
+                except UnavailableError:
+                    self._saved = None
+                    raise
+                self._remove_single_files()
                 emit(_LOGGER, logging.INFO, "snapshot_saved", field=self._field.value, texts=len(self._index))
 
     def _remove_single_files(self) -> None:
@@ -120,6 +142,8 @@ class Indexes:
         self.fields: Mapping[TextField, FieldIndex] = {
             field: FieldIndex(store, field, folder / f"{field.value}-{mark}", dim, clock) for field in TextField
         }
+        self._grown, self._closing = threading.Event(), threading.Event()
+        self._keeper = threading.Thread(target=self._keep, name="coterie-index", daemon=True)
         self._interval_s = snapshot_interval_s
         self._saved_at = time.monotonic()
         started = time.perf_counter()
@@ -137,6 +161,17 @@ class Indexes:
         """Catch both indexes up with the store."""
         for index in self.fields.values():
             index.follow()
+        self._grown.set()
+
+    def start(self) -> None:
+        """Keep both quick to search from now on, on a thread of its own that takes half of the machine at most."""
+        self._grown.set()
+        self._keeper.start()
+
+    def close(self) -> None:
+        """Begin no more maintenance; what is under way is not waited for, and lost."""
+        self._closing.set()
+        self._grown.set()
 
     def save_when_due(self) -> None:
         """Snapshot both if the last time is an interval ago."""
@@ -148,3 +183,17 @@ class Indexes:
         for index in self.fields.values():
             index.save()
         self._saved_at = time.monotonic()
+
+    def _keep(self) -> None:
+        yield_processor()
+        threads = max(1, (os.cpu_count() or 1) // 2)
+        while not self._closing.is_set():
+            self._grown.wait()
+            self._grown.clear()
+            try:
+                for index in self.fields.values():
+                    if not self._closing.is_set():
+                        index.maintain(threads)
+            except Exception as error:  # noqa: BLE001 - search goes on without lists; the next round tries again
+                emit(_LOGGER, logging.ERROR, "index_maintenance_failed", reason=origin(error), retry_s=_RETRY_S)
+                self._closing.wait(_RETRY_S)

@@ -76,6 +76,7 @@ STEPS = st.one_of(
     st.tuples(st.just("search"), st.tuples(st.integers(1, 50), st.none() | st.lists(st.integers(0, 45), max_size=12))),
     st.tuples(st.just("drop"), st.integers(-4, 1)),
     st.tuples(st.just("restart"), st.none()),
+    st.tuples(st.just("maintain"), st.none()),
 )
 
 
@@ -104,6 +105,9 @@ def test_any_sequence_of_calls_gives_what_one_index_gives(tmp_path_factory, step
             gone = days.drop_before(today + argument)
             assert index.drop_before(today + argument) == len(gone)
             twin.remove(gone)
+        elif name == "maintain":
+            index.maintain()
+            assert all(state.tail_rows <= FLAT_ROWS_MAX for state in index.states())
         else:
             index.save(folder, last_vector=today, last_erasure=2)
             assert len(list(folder.iterdir())) == 1 + len(index.days())
@@ -117,14 +121,17 @@ def test_any_sequence_of_calls_gives_what_one_index_gives(tmp_path_factory, step
 
 
 @pytest.fixture
-def four_days(unit):
-    """250 vectors of 60 families on each of the days 10 to 13, a segment each, and the twin of all."""
+def four_days(unit, monkeypatch):
+    """250 vectors of 60 families on each of the days 10 to 13, a segment each, and the twin of all; searches look at
+    every list, so that they find what the twin does."""
+    monkeypatch.setattr("coterie.index.vector_index._PROBES_TRIED", (10_000,))
     index, twin = SegmentedIndex(16, flat_rows_max=200), NumpyIndex(16)
     vectors = unit(1_000, centres=60)
     for day in range(4):
         rows = slice(day * 250, day * 250 + 250)
         index.add(np.arange(1_000)[rows], vectors[rows], 10 + day)
         twin.add(np.arange(1_000)[rows], vectors[rows])
+    index.maintain()
     assert index.days() == [(10, 10), (11, 11), (12, 12), (13, 13)]
     return index, twin, vectors
 
@@ -136,7 +143,7 @@ def files(folder):
 
 def test_inverted_segments_give_the_hits_of_the_twin(four_days, unit):
     index, twin, vectors = four_days
-    assert all(segment.index._inverted() for segment in index._segments)
+    assert all(state.lists for state in index.states())
     assert_same_hits(index, twin, unit(40, seed=5, centres=60), 30)
     assert_same_hits(index, twin, vectors[::50], 1_200)
     for allowed in (np.arange(0, 1_000, 3), np.arange(240, 260), np.array([], np.int64), np.array([7, 7, 999, 5_000])):
@@ -146,13 +153,13 @@ def test_inverted_segments_give_the_hits_of_the_twin(four_days, unit):
 def test_a_segment_is_asked_for_its_own_of_the_allowed_ids_alone(four_days, monkeypatch):
     index, _, vectors = four_days
     asked = []
-    search = segments_module.VectorIndex.search
+    search = segments_module.View.search
 
-    def watched(self, queries, k, *, allowed=None):
+    def watched(self, queries, k, allowed):
         asked.append(allowed.tolist())
-        return search(self, queries, k, allowed=allowed)
+        return search(self, queries, k, allowed)
 
-    monkeypatch.setattr(segments_module.VectorIndex, "search", watched)
+    monkeypatch.setattr(segments_module.View, "search", watched)
     index.search(vectors[:1], 5, allowed=np.array([600, 3, 260, 251, 5_000]))
     assert asked == [[3], [251, 260], [600], []]
 
@@ -247,6 +254,7 @@ def test_readers_see_whole_changes_while_ids_move_from_day_to_day(unit):
     for day in range(1, 25):
         # Whatever the day before held is taken over by this one, the four that are searched among them.
         index.add(np.arange(120), vectors, day)
+        index.maintain()
     stop.set()
     for reader in readers:
         reader.join(timeout=30)
@@ -333,7 +341,7 @@ def test_whole_files_that_do_not_belong_together_are_refused(saved):
     with pytest.raises(UnavailableError, match="of dim 16, not segments of 17"):
         SegmentedIndex.load(saved, 17)
     shutil.copy(other, saved / "manifest")
-    with pytest.raises(UnavailableError, match="it holds faiss"):
+    with pytest.raises(UnavailableError, match="it holds parts"):
         SegmentedIndex.load(saved, 16)
     with pytest.raises(UnavailableError, match="cannot be read"):
         SegmentedIndex.load(saved / "none", 16)

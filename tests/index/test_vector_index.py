@@ -74,13 +74,13 @@ def test_any_sequence_of_calls_gives_what_the_twin_gives(tmp_path_factory, flat_
 @pytest.fixture(params=["flat", "inverted"])
 def filled(request, unit):
     """An index of 3,000 families' vectors and its twin, either kind."""
-    index = VectorIndex(16, flat_rows_max=10_000 if request.param == "flat" else 500)
+    index = VectorIndex(16, flat_rows_max=10_000 if request.param == "flat" else 500, probes=10_000)
     twin = NumpyIndex(16)
     vectors, ids = unit(3_000, centres=60), np.arange(3_000) * 7 + 3
     for half in (slice(0, 1_500), slice(1_500, 3_000)):
         index.add(ids[half], vectors[half])
         twin.add(ids[half], vectors[half])
-    assert index._inverted() == (request.param == "inverted")
+    assert bool(index.state.lists) == (request.param == "inverted")
     return index, twin, ids, vectors
 
 
@@ -98,13 +98,12 @@ def test_hits_are_those_of_the_twin(filled, unit):
     assert_same_hits(index, twin, queries, 4_000)
 
 
-def test_inverted_search_finds_nearly_all_of_the_true_hits_within_its_probes(unit, monkeypatch):
-    monkeypatch.setattr("coterie.index.vector_index._PROBES", 64)
-    index, twin = VectorIndex(32, flat_rows_max=500), NumpyIndex(32)
+def test_inverted_search_finds_nearly_all_of_the_true_hits_within_its_probes(unit):
+    index, twin = VectorIndex(32, flat_rows_max=500, probes=64), NumpyIndex(32)
     vectors = unit(6_000, 32, centres=150)
     index.add(np.arange(6_000), vectors)
     twin.add(np.arange(6_000), vectors)
-    assert index._index.nlist > 64, "not every list is probed"
+    assert index.state.lists > 64, "not every list is probed"
     found, _ = index.search(vectors[:300], 10)
     expected, _ = twin.search(vectors[:300], 10)
     recall = np.mean([np.isin(expected[row], found[row]).mean() for row in range(300)])
@@ -113,7 +112,7 @@ def test_inverted_search_finds_nearly_all_of_the_true_hits_within_its_probes(uni
 
 @pytest.mark.parametrize("scored_exactly_max", [20_000, 0])
 def test_only_allowed_ids_are_hits(filled, unit, monkeypatch, scored_exactly_max):
-    monkeypatch.setattr("coterie.index.vector_index._SCORED_EXACTLY_MAX", scored_exactly_max)
+    monkeypatch.setattr("coterie.index.parts._SCORED_EXACTLY_MAX", scored_exactly_max)
     index, twin, ids, _ = filled
     queries = unit(10, seed=6)
     for allowed in (ids[::13], np.r_[ids[:3], 1, 2, 1_000_000], ids[:0], np.array([1]), ids[[5, 5, 5]]):
@@ -138,10 +137,10 @@ def test_removed_ids_are_found_no_more_and_replaced_ones_at_their_new_place(fill
 def test_an_inverted_file_is_trained_again_when_it_has_outgrown_its_lists(unit):
     index = VectorIndex(16, flat_rows_max=100)
     index.add(np.arange(101), unit(101))
-    lists = index._index.nlist
+    lists = index.state.lists
     index.add(np.arange(101, 1_000), unit(899, seed=1))
-    assert index._index.nlist >= 2 * lists
-    assert len(index) == index._index.ntotal == 1_000
+    assert index.state.lists >= 2 * lists
+    assert len(index) == index.state.rows == 1_000
 
 
 def test_nothing_in_the_index_gives_padding(unit):
@@ -213,7 +212,7 @@ def test_readers_see_whole_changes_while_writers_write(unit):
         assert not reader.is_alive()
     assert failures == []
     assert searches[0] > 0
-    assert index._inverted()
+    assert index.state.lists
     assert len(index) == 100 + 1_100 // 2
 
 
