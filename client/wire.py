@@ -223,6 +223,7 @@ def search_result_to_wire(result: SearchResult) -> search_service_pb2.SearchResp
             for hit in result.hits
         ],
         embed_time_ns=result.embed_time_ns,
+        queue_time_ns=result.queue_time_ns,
         search_time_ns=result.search_time_ns,
     )
 
@@ -232,6 +233,7 @@ def search_result_from_wire(message: search_service_pb2.SearchResponse) -> Searc
     return SearchResult(
         hits=tuple(Hit(exchange_from_wire(hit.exchange), hit.similarity) for hit in message.hits),
         embed_time_ns=message.embed_time_ns,
+        queue_time_ns=message.queue_time_ns,
         search_time_ns=message.search_time_ns,
     )
 

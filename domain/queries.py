@@ -178,11 +178,17 @@ class Erasure:
 
 @dataclass(frozen=True, slots=True)
 class SearchResult:
-    """The hits of a search, nearest first, and what it cost; `embed_time_ns` is 0 when no text was embedded."""
+    """The hits of a search, nearest first, and what it cost, nanoseconds.
+
+    Attributes:
+        embed_time_ns: what the query text waited for and spent in the model; 0 when none was embedded.
+        queue_time_ns: the part of it that was spent waiting for other texts.
+    """
 
     hits: tuple[Hit, ...]
     embed_time_ns: int = 0
     search_time_ns: int = 0
+    queue_time_ns: int = 0
 
 
 @dataclass(frozen=True, slots=True)

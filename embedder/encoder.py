@@ -11,6 +11,9 @@ from coterie.domain import CancelledRunError, InvalidError
 Progress = Callable[[int], None]
 """Called with the number of texts finished so far in this call."""
 
+Waited = Callable[[int], None]
+"""Told each time how many nanoseconds the texts waited for others that were in the model."""
+
 Cancelled = Callable[[], bool]
 """Asked between batches; True stops the call with CancelledRunError."""
 
@@ -39,8 +42,10 @@ class Encoder(Protocol):
         *,
         progress: Progress | None = None,
         cancelled: Cancelled | None = None,
+        urgent: bool = False,
+        waited: Waited | None = None,
     ) -> NDArray[np.float32]:
-        """Embed n texts, in their order.
+        """Embed n texts, in their order; urgent ones wait for one batch of others at most.
 
         Returns:
             float32[n, dim], unit rows.

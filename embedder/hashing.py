@@ -9,7 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import LIMITS, InvalidError
-from coterie.embedder.encoder import Cancelled, Progress, check_cancelled, check_texts, unit_rows
+from coterie.embedder.encoder import Cancelled, Progress, Waited, check_cancelled, check_texts, unit_rows
 
 _DIM_MIN = 16
 _NGRAMS = (3, 4, 5)
@@ -46,7 +46,13 @@ class HashEncoder:
         self.model_id = f"hash-{dim}"
 
     def encode(
-        self, texts: Sequence[str], *, progress: Progress | None = None, cancelled: Cancelled | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+        urgent: bool = False,
+        waited: Waited | None = None,
     ) -> NDArray[np.float32]:
         """Embed n texts, in their order: float32[n, dim], unit rows. See `Encoder.encode`."""
         check_texts(texts)

@@ -5,14 +5,11 @@ import importlib.util
 import re
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from coterie.domain import InvalidError, UnavailableError
 from coterie.embedder.encoder import Encoder
 from coterie.embedder.hashing import HashEncoder
-
-if TYPE_CHECKING:
-    from coterie.embedder.transformer import SentenceTransformerEncoder
+from coterie.embedder.replicas import Replicas
 
 DEFAULT_MODEL = "all-MiniLM-L6-v2"
 MULTILINGUAL_MODEL = "use-multilingual-v3"
@@ -65,7 +62,7 @@ def load_encoder(name: str = DEFAULT_MODEL, *, device: str = "auto") -> Encoder:
         name: `all-MiniLM-L6-v2` or `use-multilingual-v3` (both come with the extra `server`); `hash` or `hash-<dim>`
             for the model-free HashEncoder; a folder with a sentence-transformers model; or the name of one in the
             local Hugging Face cache. Nothing is ever downloaded.
-        device: `auto` (a GPU if there is one), `cpu`, `cuda`, `cuda:1`, ... `use-multilingual-v3` and `hash` compute
+        device: `auto` (every GPU there is, one replica each), `cpu`, `cuda`, `cuda:1`, ... `use-multilingual-v3` and `hash` compute
             on the CPU whatever it is.
 
     Raises:
@@ -90,13 +87,18 @@ def load_encoder(name: str = DEFAULT_MODEL, *, device: str = "auto") -> Encoder:
     return _open(folder, f"{_base_name(name)}@{_fingerprint(folder)}", device)
 
 
-def _open(folder: Path, model_id: str, device: str) -> "SentenceTransformerEncoder":
+def _open(folder: Path, model_id: str, device: str) -> Encoder:
     try:
-        from coterie.embedder.transformer import SentenceTransformerEncoder
+        from coterie.embedder.transformer import SentenceTransformerEncoder, gpus
     except ImportError as error:
         raise UnavailableError(
             f"model {model_id!r} needs torch and sentence-transformers: pip install 'coterie[server]'"
         ) from error
+    count = gpus() if device == "auto" else 0
+    if count > 1:
+        return Replicas(
+            [SentenceTransformerEncoder(folder, model_id, device=f"cuda:{number}") for number in range(count)]
+        )
     return SentenceTransformerEncoder(folder, model_id, device=device)
 
 

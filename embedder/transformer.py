@@ -2,7 +2,7 @@
 
 import contextlib
 import logging
-import threading
+import os
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,7 +16,9 @@ from transformers.utils import logging as transformers_logging
 
 from coterie.domain import LIMITS, InvalidError, UnavailableError
 from coterie.embedder.batching import token_budget_batches, window_bounds
-from coterie.embedder.encoder import Cancelled, Progress, check_cancelled, check_texts, unit_rows
+from coterie.embedder.encoder import Cancelled, Progress, Waited, check_cancelled, check_texts, unit_rows
+from coterie.embedder.tokenising import Tokenisers, Tokens
+from coterie.embedder.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -24,6 +26,9 @@ _BATCH_TOKENS_CPU = 4_096
 _BATCH_TOKENS_GPU = 65_536
 _SHELF_TEXTS = 8_192
 """Texts tokenised, sorted and embedded together: enough for full batches, and it bounds the memory for tokens."""
+
+_TOKENISERS_MAX = 4
+"""Threads that tokenise: each makes some 12,000 mixed texts a second, and a GPU takes tens of thousands."""
 
 _TOKENS_DEFAULT = 512
 """Window of a model that states none."""
@@ -66,6 +71,7 @@ class SentenceTransformerEncoder:
         self.device = choose_device(device)
         self._model = _load(folder, model_id, self.device)
         self._tokenizer = _fast_tokenizer(self._model, model_id)
+        self._tokenisers = Tokenisers(self._tokenizer, min(_TOKENISERS_MAX, os.cpu_count() or 1))
         self._pad_id = int(self._model.tokenizer.pad_token_id or 0)
         self._frame = self._make_frame()
         self._capacity = (self._model.max_seq_length or _TOKENS_DEFAULT) - self._frame.tokens
@@ -73,32 +79,38 @@ class SentenceTransformerEncoder:
             raise InvalidError(f"model {model_id!r}: its prompt leaves no room for text", field="model")
         self._batch_tokens = batch_tokens or (_BATCH_TOKENS_CPU if self.device == "cpu" else _BATCH_TOKENS_GPU)
         self._bfloat16 = has_bfloat16(self.device)
-        self._lock = threading.Lock()
+        self._turns = Turns()
         self.dim = self._probe_dim()
         _log.info("loaded %s on %s, dim %d, bfloat16 %s", model_id, self.device, self.dim, self._bfloat16)
 
     def encode(
-        self, texts: Sequence[str], *, progress: Progress | None = None, cancelled: Cancelled | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+        urgent: bool = False,
+        waited: Waited | None = None,
     ) -> NDArray[np.float32]:
         """Embed n texts, in their order: float32[n, dim], unit rows. See `Encoder.encode`."""
         check_texts(texts)
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
         with torch.inference_mode(), self._autocast():
-            for start in range(0, len(texts), _SHELF_TEXTS):
-                shelf = texts[start : start + _SHELF_TEXTS]
-                check_cancelled(cancelled)
-                for done, rows, means in self._encode_shelf(shelf, cancelled):
+            start = 0
+            check_cancelled(cancelled)
+            for shelf in self._tokenisers.ahead(texts, _SHELF_TEXTS):
+                for done, rows, means in self._encode_shelf(shelf, cancelled, urgent, waited):
                     vectors[start + rows] = means
                     if progress is not None:
                         progress(start + done)
+                start += len(shelf)
         return vectors
 
     def _encode_shelf(
-        self, texts: Sequence[str], cancelled: Cancelled | None
+        self, texts: Tokens, cancelled: Cancelled | None, urgent: bool, waited: Waited | None
     ) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.float32]]]:
         """Yield (texts done, rows finished by this batch, their unit vectors)."""
-        with self._lock:  # a fast tokenizer serves one thread at a time
-            windows, owners = self._windows(texts)
+        windows, owners = self._windows(texts)
         unfinished = np.bincount(owners, minlength=len(texts))
         sums = np.zeros((len(texts), self.dim), dtype=np.float32)
         lengths = [len(window) + self._frame.tokens for window in windows]
@@ -106,8 +118,10 @@ class SentenceTransformerEncoder:
             check_cancelled(cancelled)
             weights = np.array([max(1, len(windows[window])) for window in batch], dtype=np.float32)
             # Held for one batch only: between two, another thread's few texts may go first.
-            with self._lock:
+            with self._turns.turn(urgent=urgent) as waited_ns:
                 vectors = self._forward_halving([windows[window] for window in batch])
+            if waited is not None:
+                waited(waited_ns)
             batch_owners = owners[batch]
             np.add.at(sums, batch_owners, vectors * weights[:, None])
             np.subtract.at(unfinished, batch_owners, 1)
@@ -115,23 +129,15 @@ class SentenceTransformerEncoder:
             rows = rows[unfinished[rows] == 0]
             yield int((unfinished == 0).sum()), rows, unit_rows(sums[rows])
 
-    def _windows(self, texts: Sequence[str]) -> tuple[list[list[int]], NDArray[np.int64]]:
+    def _windows(self, texts: Tokens) -> tuple[list[list[int]], NDArray[np.int64]]:
         """Token ids of every window, without special tokens, and the number of the text it is from."""
         windows: list[list[int]] = []
         owners: list[int] = []
-        for owner, ids in enumerate(self._tokenise(texts)):
+        for owner, ids in enumerate(texts):
             for start, stop in window_bounds(len(ids), self._capacity):
                 windows.append(ids[start:stop])
                 owners.append(owner)
         return windows, np.array(owners, dtype=np.int64)
-
-    def _tokenise(self, texts: Sequence[str]) -> list[list[int]]:
-        # Lone surrogates cannot be UTF-8: they would make the tokenizer refuse the whole batch.
-        clean = [text.encode("utf-8", "replace").decode("utf-8") for text in texts]
-        # sentence-transformers turns truncation on whenever it tokenises itself.
-        self._tokenizer.no_truncation()
-        self._tokenizer.no_padding()
-        return [encoding.ids for encoding in self._tokenizer.encode_batch_fast(clean, add_special_tokens=False)]
 
     def _forward_halving(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
         """`_forward`, in ever smaller parts when the device has not enough memory for the whole batch."""
@@ -187,7 +193,7 @@ class SentenceTransformerEncoder:
 
     def _probe_dim(self) -> int:
         with torch.inference_mode():
-            dim = int(self._forward([self._tokenise(["a"])[0]]).shape[1])
+            dim = int(self._forward(self._tokenisers.now(["a"])).shape[1])
         if dim > LIMITS.vector_dim_max:
             raise InvalidError(
                 f"model {self.model_id!r} has {dim} dimensions, at most {LIMITS.vector_dim_max} are allowed",
@@ -216,6 +222,11 @@ def choose_device(device: str) -> str:
             f"device {device!r}: torch sees {torch.cuda.device_count()} GPUs; use auto or cpu, or install a CUDA build"
         )
     return str(kind)
+
+
+def gpus() -> int:
+    """How many GPUs torch can use."""
+    return int(torch.cuda.device_count()) if torch.cuda.is_available() else 0
 
 
 def has_bfloat16(device: str, cpuinfo: Path = Path("/proc/cpuinfo")) -> bool:

@@ -1,7 +1,6 @@
 """Universal Sentence Encoder, multilingual v3: sixteen languages in one vector space, in NumPy."""
 
 import logging
-import threading
 from collections.abc import Sequence
 from typing import Any
 
@@ -10,7 +9,8 @@ from numpy.typing import NDArray
 
 from coterie.domain import UnavailableError
 from coterie.embedder.batching import window_bounds
-from coterie.embedder.encoder import Cancelled, Progress, check_cancelled, check_texts, unit_rows
+from coterie.embedder.encoder import Cancelled, Progress, Waited, check_cancelled, check_texts, unit_rows
+from coterie.embedder.turns import Turns
 
 _log = logging.getLogger(__name__)
 
@@ -42,11 +42,17 @@ class UniversalEncoder:
     def __init__(self, model_id: str) -> None:
         self.model_id = model_id
         self._model = _load(model_id)
-        self._lock = threading.Lock()
+        self._turns = Turns()
         _log.info("loaded %s, dim %d", model_id, self.dim)
 
     def encode(
-        self, texts: Sequence[str], *, progress: Progress | None = None, cancelled: Cancelled | None = None
+        self,
+        texts: Sequence[str],
+        *,
+        progress: Progress | None = None,
+        cancelled: Cancelled | None = None,
+        urgent: bool = False,
+        waited: Waited | None = None,
     ) -> NDArray[np.float32]:
         """Embed n texts, in their order: float32[n, dim], unit rows. See `Encoder.encode`."""
         check_texts(texts)
@@ -54,12 +60,12 @@ class UniversalEncoder:
         for start in range(0, len(texts), _BATCH_TEXTS):
             check_cancelled(cancelled)
             batch = texts[start : start + _BATCH_TEXTS]
-            vectors[start : start + len(batch)] = self._encode_batch(batch)
+            vectors[start : start + len(batch)] = self._encode_batch(batch, urgent, waited)
             if progress is not None:
                 progress(start + len(batch))
         return vectors
 
-    def _encode_batch(self, texts: Sequence[str]) -> NDArray[np.float32]:
+    def _encode_batch(self, texts: Sequence[str], urgent: bool, waited: Waited | None) -> NDArray[np.float32]:
         windows: list[str] = []
         owners: list[int] = []
         for owner, text in enumerate(texts):
@@ -68,8 +74,10 @@ class UniversalEncoder:
             for begin, end in window_bounds(len(clean), WINDOW_CHARACTERS):
                 windows.append(clean[begin:end])
                 owners.append(owner)
-        with self._lock:
+        with self._turns.turn(urgent=urgent) as waited_ns:
             vectors = np.asarray(self._model.encode(windows), dtype=np.float32)
+        if waited is not None:
+            waited(waited_ns)
         weights = np.array([len(window) for window in windows], dtype=np.float32)
         sums = np.zeros((len(texts), self.dim), dtype=np.float32)
         np.add.at(sums, owners, vectors * weights[:, None])

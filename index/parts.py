@@ -174,6 +174,10 @@ class View:
     def __len__(self) -> int:
         return len(self.tail.ids) + sum(part.live for part in self.parts)
 
+    def pieces(self) -> "list[Tail | Part]":
+        """The tail and the parts."""
+        return [self.tail, *self.parts]
+
     def ids(self) -> Ids:
         """The ids held, int64[n], ascending."""
         parts = [part.ids[part.ids >= 0] for part in self.parts]
@@ -181,11 +185,11 @@ class View:
 
     def held(self, ids: Ids) -> Ids:
         """Those of some ids that are here, ascending."""
-        return np.sort(np.concatenate([piece.held(ids)[0] for piece in (self.tail, *self.parts)]))
+        return np.sort(np.concatenate([piece.held(ids)[0] for piece in self.pieces()]))
 
     def rows(self, ids: Ids) -> tuple[Ids, Rows]:
         """Those of some ids that are here, in no order, and the rows of each."""
-        found = [(piece.held(ids), piece) for piece in (self.tail, *self.parts)]
+        found = [(piece.held(ids), piece) for piece in self.pieces()]
         numbers = np.concatenate([held for (held, _), _ in found])
         return numbers, np.concatenate([piece.rows[row] for (_, row), piece in found])
 
@@ -257,8 +261,8 @@ def made_part(coarse: Coarse, ids: Ids, rows: Rows, assigned: Ids | None = None)
     codes = faiss.clone_index(coarse.empty)
     numbers = np.arange(len(ids), dtype=np.int64)
     for first in range(0, len(ids), _ADD_ROWS):
-        block = slice(first, min(first + _ADD_ROWS, len(ids)))
-        arrays = [np.ascontiguousarray(array) for array in (rows[block], numbers[block], assigned[block])]
+        stop = min(first + _ADD_ROWS, len(ids))
+        arrays = [np.ascontiguousarray(array[first:stop]) for array in (rows, numbers, assigned)]
         codes.add_core(len(arrays[0]), *(faiss.swig_ptr(array) for array in arrays))
     return Part(ids, rows, assigned, codes, np.argsort(ids, kind="stable"))
 

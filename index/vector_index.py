@@ -39,7 +39,7 @@ _RECALL_MIN = 0.985
 _RECALL_QUERIES = 256
 _RECALL_K = 10
 _RECALL_BLOCK_ROWS = 65_536
-_TAIL_ROWS_MAX = 16_384
+_TAIL_ROWS_MAX = 4_096
 _TIER = 4
 """A part is joined with the one before unless that is at least so many times as large: few parts, and each row is
 copied a few times only."""
@@ -220,7 +220,7 @@ class VectorIndex:
             "last_vector": last_vector,
             "last_erasure": last_erasure,
         }
-        arrays = [view.tail.ids, view.tail.rows]
+        arrays: list[NDArray[Any]] = [view.tail.ids, view.tail.rows]
         if view.coarse is not None:
             empty = faiss.serialize_index(view.coarse.empty)
             header |= {
@@ -442,7 +442,7 @@ def _sampled(view: View) -> tuple[NDArray[np.int64], NDArray[np.float32], NDArra
     chosen = np.sort(draw.choice(everything, min(len(everything), _RECALL_QUERIES), replace=False))
     ids, queries = view.rows(chosen)
     best = (np.empty((len(ids), 0), np.float32), np.empty((len(ids), 0), np.int64))
-    for piece in (view.tail, *view.parts):
+    for piece in view.pieces():
         for first in range(0, len(piece.ids), _RECALL_BLOCK_ROWS):
             rows = piece.rows[first : first + _RECALL_BLOCK_ROWS]
             k = min(_RECALL_K + 1, len(rows))

@@ -3,8 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -13,6 +12,7 @@ from numpy.typing import NDArray
 from coterie.domain import CancelledRunError, CoterieError, NotFoundError
 from coterie.server.config import Config
 from coterie.server.logs import emit, origin
+from coterie.server.priority import yield_processor
 from coterie.store import Store
 
 if TYPE_CHECKING:
@@ -30,42 +30,6 @@ Cancelled = Callable[[], bool]
 """Asked whether to stop."""
 
 
-class Turns:
-    """A lock whose urgent waiters go first, so that a query waits for one batch of texts and not for a queue."""
-
-    def __init__(self) -> None:
-        self._condition = threading.Condition()
-        self._taken = False
-        self._urgent = 0
-
-    @contextmanager
-    def turn(self, *, urgent: bool) -> Iterator[None]:
-        """Hold the lock; one that is not urgent lets every urgent waiter go before it."""
-        with self._condition:
-            self._urgent += urgent
-            try:
-                self._condition.wait_for(lambda: not self._taken and (urgent or not self._urgent))
-                self._taken = True
-            finally:
-                self._urgent -= urgent
-        try:
-            yield
-        finally:
-            with self._condition:
-                self._taken = False
-                self._condition.notify_all()
-
-    def let_urgent_pass(self) -> None:
-        """Called by the holder: gives the lock to every urgent waiter, and takes it back."""
-        with self._condition:
-            if not self._urgent:
-                return
-            self._taken = False
-            self._condition.notify_all()
-            self._condition.wait_for(lambda: not self._taken and not self._urgent)
-            self._taken = True
-
-
 class Embedding:
     """Owns the model: loads it once, binds the data folder to it, and gives every waiting text its vector."""
 
@@ -74,7 +38,6 @@ class Embedding:
         self._store = store
         self._config = config
         self._on_vectors = on_vectors
-        self._turns = Turns()
         self._loading = threading.Lock()
         self.drifted = False
         """Whether a model was loaded but failed its self-test."""
@@ -106,11 +69,16 @@ class Embedding:
                     raise
             return self._encoder
 
-    def encode_now(self, texts: Sequence[str]) -> NDArray[np.float32]:
-        """The vectors of a caller's texts, float32[n, dim], ahead of all waiting texts."""
+    def encode_now(self, text: str) -> tuple[NDArray[np.float32], int, int]:
+        """The vector of a caller's text, float32[dim], ahead of all waiting texts.
+
+        Also the nanoseconds that it waited for texts in the model, and those it took on the whole.
+        """
         encoder = self.encoder()
-        with self._turns.turn(urgent=True):
-            return encoder.encode(texts)
+        started = time.perf_counter_ns()
+        waits: list[int] = []
+        (vector,) = encoder.encode([text], urgent=True, waited=waits.append)
+        return vector, sum(waits), time.perf_counter_ns() - started
 
     def encode_bulk(self, texts: Sequence[str], progress: Progress, cancelled: Cancelled) -> NDArray[np.float32]:
         """The vectors of many texts, float32[n, dim]; urgent texts go first between two batches.
@@ -118,14 +86,7 @@ class Embedding:
         Raises:
             CancelledRunError: `cancelled` said so.
         """
-        encoder = self.encoder()
-
-        def between(done: int) -> None:
-            progress(done / len(texts))
-            self._turns.let_urgent_pass()
-
-        with self._turns.turn(urgent=False):
-            return encoder.encode(texts, progress=between, cancelled=cancelled)
+        return self.encoder().encode(texts, progress=lambda done: progress(done / len(texts)), cancelled=cancelled)
 
     def embed_pending(self, progress: Progress, cancelled: Cancelled) -> int:
         """See that what waits now is embedded, prompts first; what arrives meanwhile may be left.
@@ -245,6 +206,7 @@ class EmbedLoop:
             self._thread.join()
 
     def _work(self) -> None:
+        yield_processor()
         retry_s = 1.0
         while not self._stopping.is_set():
             self._wake.clear()

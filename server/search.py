@@ -83,24 +83,25 @@ class Searcher:
         if not 1 <= k <= LIMITS.search_k_max:
             raise InvalidError(f"k is {k}, it must lie between 1 and {LIMITS.search_k_max}", field="k")
         check_filter(query.filter)
-        started = time.perf_counter_ns()
-        vector, embedded = self._vector(query)
+        vector, queue_ns, embed_ns = self._vector(query)
         ready = time.perf_counter_ns()
         hits = self._hits(query, vector, k)
         return SearchResult(
             hits=tuple(hits),
-            embed_time_ns=ready - started if embedded else 0,
+            queue_time_ns=queue_ns,
+            embed_time_ns=embed_ns,
             search_time_ns=time.perf_counter_ns() - ready,
         )
 
-    def _vector(self, query: Query) -> tuple[NDArray[np.float32], bool]:
+    def _vector(self, query: Query) -> tuple[NDArray[np.float32], int, int]:
+        """The query's vector, and the nanoseconds it waited for the model, and those with what it spent in it."""
         if (bool(query.text), bool(query.exchange_id), query.vector is not None).count(True) != 1:
             raise InvalidError("one of text, exchange_id and vector is required", field="query")
         if query.vector is not None:
-            return _unit(query.vector, self._embedding.encoder().dim), False
+            return _unit(query.vector, self._embedding.encoder().dim), 0, 0
         if query.text:
             check_text(query.text, "text")
-            return self._embedding.encode_now([normalise(query.text)])[0], True
+            return self._embedding.encode_now(normalise(query.text))
         text_id = self._store.exchange_text(query.exchange_id, query.field)
         if text_id is None:
             raise InvalidError(
@@ -109,9 +110,9 @@ class Searcher:
             )
         ids = np.array([text_id], dtype=np.int64)
         try:
-            return self._store.vectors(ids)[0], False
+            return self._store.vectors(ids)[0], 0, 0
         except NotFoundError:  # it waits in the queue; its turn may be far
-            return self._embedding.encode_now(self._store.texts(ids))[0], True
+            return self._embedding.encode_now(self._store.texts(ids)[0])
 
     def _hits(self, query: Query, vector: NDArray[np.float32], k: int) -> list[Hit]:
         index = self._indexes().fields[query.field]

@@ -16,7 +16,7 @@ class Changed:
         self.dim, self.device = encoder.dim, encoder.device
         self._encoder, self._change, self._in_batches_only = encoder, change, in_batches_only
 
-    def encode(self, texts, *, progress=None, cancelled=None):
+    def encode(self, texts, **_):
         vectors = self._encoder.encode(texts)
         return vectors if self._in_batches_only and len(texts) == 1 else self._change(vectors)
 

@@ -1,7 +1,6 @@
 """The queue of texts without a vector is emptied, and a query does not wait for it."""
 
 import threading
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -11,30 +10,6 @@ import pytest
 from coterie.domain import CancelledRunError, ConflictError, Exchange, TextField, UnavailableError
 from coterie.embedder import load_encoder
 from coterie.server import Config, Engine, Query
-from coterie.server.embedding import Turns
-
-
-def test_an_urgent_waiter_goes_before_those_that_wait_longer() -> None:
-    turns = Turns()
-    order: list[str] = []
-    waiting = threading.Semaphore(0)
-
-    def take(name: str, *, urgent: bool) -> None:
-        waiting.release()
-        with turns.turn(urgent=urgent):
-            order.append(name)
-
-    bulk = [threading.Thread(target=take, args=(f"bulk-{number}",), kwargs={"urgent": False}) for number in range(3)]
-    query = threading.Thread(target=take, args=("query",), kwargs={"urgent": True})
-    with turns.turn(urgent=False):
-        for thread in (*bulk, query):
-            thread.start()
-            waiting.acquire()
-            time.sleep(0.05)
-    for thread in (*bulk, query):
-        thread.join(10)
-    assert order[0] == "query"
-    assert len(order) == 4
 
 
 def test_what_is_ingested_is_embedded_in_the_background(

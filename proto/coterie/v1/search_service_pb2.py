@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from coterie.v1 import types_pb2 as coterie_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oterie/v1/search_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\xc5\x01\n\rSearchRequest\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x65xchange_id\x18\x02 \x01(\tH\x00\x12\x10\n\x06vector\x18\x03 \x01(\x0cH\x00\x12$\n\x05\x66ield\x18\x04 \x01(\x0e\x32\x15.coterie.v1.TextField\x12\t\n\x01k\x18\x05 \x01(\x05\x12(\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x18.coterie.v1.SearchFilter\x12\x17\n\x0fone_per_account\x18\x07 \x01(\x08\x42\x07\n\x05query\"\xec\x01\n\x0cSearchFilter\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x01 \x03(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x15\n\x08since_us\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08until_us\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12<\n\nattributes\x18\x05 \x03(\x0b\x32(.coterie.v1.SearchFilter.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_since_usB\x0b\n\t_until_us\"^\n\x0eSearchResponse\x12\x1d\n\x04hits\x18\x01 \x03(\x0b\x32\x0f.coterie.v1.Hit\x12\x15\n\rembed_time_ns\x18\x02 \x01(\x03\x12\x16\n\x0esearch_time_ns\x18\x03 \x01(\x03\"A\n\x03Hit\x12&\n\x08\x65xchange\x18\x01 \x01(\x0b\x32\x14.coterie.v1.Exchange\x12\x12\n\nsimilarity\x18\x02 \x01(\x02\x32P\n\rSearchService\x12?\n\x06Search\x12\x19.coterie.v1.SearchRequest\x1a\x1a.coterie.v1.SearchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oterie/v1/search_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\xc5\x01\n\rSearchRequest\x12\x0e\n\x04text\x18\x01 \x01(\tH\x00\x12\x15\n\x0b\x65xchange_id\x18\x02 \x01(\tH\x00\x12\x10\n\x06vector\x18\x03 \x01(\x0cH\x00\x12$\n\x05\x66ield\x18\x04 \x01(\x0e\x32\x15.coterie.v1.TextField\x12\t\n\x01k\x18\x05 \x01(\x05\x12(\n\x06\x66ilter\x18\x06 \x01(\x0b\x32\x18.coterie.v1.SearchFilter\x12\x17\n\x0fone_per_account\x18\x07 \x01(\x08\x42\x07\n\x05query\"\xec\x01\n\x0cSearchFilter\x12\x13\n\x0b\x61\x63\x63ount_ids\x18\x01 \x03(\t\x12\x0e\n\x06models\x18\x02 \x03(\t\x12\x15\n\x08since_us\x18\x03 \x01(\x03H\x00\x88\x01\x01\x12\x15\n\x08until_us\x18\x04 \x01(\x03H\x01\x88\x01\x01\x12<\n\nattributes\x18\x05 \x03(\x0b\x32(.coterie.v1.SearchFilter.AttributesEntry\x1a\x31\n\x0f\x41ttributesEntry\x12\x0b\n\x03key\x18\x01 \x01(\t\x12\r\n\x05value\x18\x02 \x01(\t:\x02\x38\x01\x42\x0b\n\t_since_usB\x0b\n\t_until_us\"u\n\x0eSearchResponse\x12\x1d\n\x04hits\x18\x01 \x03(\x0b\x32\x0f.coterie.v1.Hit\x12\x15\n\rembed_time_ns\x18\x02 \x01(\x03\x12\x16\n\x0esearch_time_ns\x18\x03 \x01(\x03\x12\x15\n\rqueue_time_ns\x18\x04 \x01(\x03\"A\n\x03Hit\x12&\n\x08\x65xchange\x18\x01 \x01(\x0b\x32\x14.coterie.v1.Exchange\x12\x12\n\nsimilarity\x18\x02 \x01(\x02\x32P\n\rSearchService\x12?\n\x06Search\x12\x19.coterie.v1.SearchRequest\x1a\x1a.coterie.v1.SearchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -41,9 +41,9 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_SEARCHFILTER_ATTRIBUTESENTRY']._serialized_start=433
   _globals['_SEARCHFILTER_ATTRIBUTESENTRY']._serialized_end=482
   _globals['_SEARCHRESPONSE']._serialized_start=510
-  _globals['_SEARCHRESPONSE']._serialized_end=604
-  _globals['_HIT']._serialized_start=606
-  _globals['_HIT']._serialized_end=671
-  _globals['_SEARCHSERVICE']._serialized_start=673
-  _globals['_SEARCHSERVICE']._serialized_end=753
+  _globals['_SEARCHRESPONSE']._serialized_end=627
+  _globals['_HIT']._serialized_start=629
+  _globals['_HIT']._serialized_end=694
+  _globals['_SEARCHSERVICE']._serialized_start=696
+  _globals['_SEARCHSERVICE']._serialized_end=776
 # @@protoc_insertion_point(module_scope)

@@ -151,10 +151,13 @@ class SearchResponse(_message.Message):
     HITS_FIELD_NUMBER: _builtins.int
     EMBED_TIME_NS_FIELD_NUMBER: _builtins.int
     SEARCH_TIME_NS_FIELD_NUMBER: _builtins.int
+    QUEUE_TIME_NS_FIELD_NUMBER: _builtins.int
     embed_time_ns: _builtins.int
     """Time the query text waited for and spent in the model, nanoseconds; 0 when none was embedded."""
     search_time_ns: _builtins.int
     """Time spent searching, nanoseconds."""
+    queue_time_ns: _builtins.int
+    """The part of embed_time_ns that was spent waiting for other texts, nanoseconds."""
     @_builtins.property
     def hits(self) -> _containers.RepeatedCompositeFieldContainer[Global___Hit]:
         """Nearest first."""
@@ -165,10 +168,11 @@ class SearchResponse(_message.Message):
         hits: _abc.Iterable[Global___Hit] | None = ...,
         embed_time_ns: _builtins.int = ...,
         search_time_ns: _builtins.int = ...,
+        queue_time_ns: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["embed_time_ns", b"embed_time_ns", "hits", b"hits", "search_time_ns", b"search_time_ns"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["embed_time_ns", b"embed_time_ns", "hits", b"hits", "queue_time_ns", b"queue_time_ns", "search_time_ns", b"search_time_ns"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
