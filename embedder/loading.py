@@ -62,8 +62,8 @@ def load_encoder(name: str = DEFAULT_MODEL, *, device: str = "auto") -> Encoder:
         name: `all-MiniLM-L6-v2` or `use-multilingual-v3` (both come with the extra `server`); `hash` or `hash-<dim>`
             for the model-free HashEncoder; a folder with a sentence-transformers model; or the name of one in the
             local Hugging Face cache. Nothing is ever downloaded.
-        device: `auto` (every GPU there is, one replica each), `cpu`, `cuda`, `cuda:1`, ... `use-multilingual-v3` and `hash` compute
-            on the CPU whatever it is.
+        device: `auto` (every GPU there is, one replica each), `cpu`, `cuda`, `cuda:1`, ... `use-multilingual-v3` and
+            `hash` compute on the CPU whatever it is.
 
     Raises:
         InvalidError: the name or the device makes no sense, or the model is of a kind that is not supported.
