@@ -236,15 +236,73 @@ def get_dossier(finding_id: str, run_id: str, with_text: bool) -> Call[Dossier]:
     )
 
 
-def review_finding(finding_id: str, decision: ReviewState, reason: str, reviewer: str) -> Call[Finding]:
+def review_finding(
+    finding_id: str, decision: ReviewState, reason: str, reviewer: str, version: int | None
+) -> Call[Finding]:
     """Records a decision; sent again it would be recorded twice."""
     request = finding_service_pb2.ReviewFindingRequest(
-        finding_id=finding_id, decision=wire.REVIEW_STATES[decision], reason=reason, reviewer=reviewer
+        finding_id=finding_id,
+        decision=wire.REVIEW_STATES[decision],
+        reason=reason,
+        reviewer=reviewer,
+        version=version,
     )
     return Call(
-        lambda stubs, timeout_s: stubs.finding.ReviewFinding(request, timeout=timeout_s),
-        lambda answer: wire.finding_from_wire(answer.finding),
-        repeatable=False,
+        lambda stubs, timeout_s: stubs.finding.ReviewFinding(request, timeout=timeout_s), _finding, repeatable=False
+    )
+
+
+def comment_finding(finding_id: str, text: str, reviewer: str, version: int | None) -> Call[Finding]:
+    """Records a comment; sent again it would be recorded twice."""
+    request = finding_service_pb2.CommentFindingRequest(
+        finding_id=finding_id, text=text, reviewer=reviewer, version=version
+    )
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.CommentFinding(request, timeout=timeout_s), _finding, repeatable=False
+    )
+
+
+def assign_finding(finding_id: str, assignee: str, reason: str, reviewer: str, version: int | None) -> Call[Finding]:
+    """Records whose a finding is; sent again it would be recorded twice."""
+    request = finding_service_pb2.AssignFindingRequest(
+        finding_id=finding_id, assignee=assignee, reason=reason, reviewer=reviewer, version=version
+    )
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.AssignFinding(request, timeout=timeout_s), _finding, repeatable=False
+    )
+
+
+def merge_findings(
+    finding_id: str, others: Iterable[str], reason: str, reviewer: str, version: int | None, *, undo: bool
+) -> Call[Finding]:
+    """Makes findings one, or takes it back; sent again it would meet its own first try as a conflict."""
+    request = finding_service_pb2.MergeFindingsRequest(
+        finding_id=finding_id,
+        merged_finding_ids=others,
+        reason=reason,
+        reviewer=reviewer,
+        version=version,
+        undo=undo,
+    )
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.MergeFindings(request, timeout=timeout_s), _finding, repeatable=False
+    )
+
+
+def split_finding(
+    finding_id: str, account_ids: Iterable[str], reason: str, reviewer: str, version: int | None, *, undo: bool
+) -> Call[Finding]:
+    """Takes accounts out of a finding, or puts them back; sent again it would be refused."""
+    request = finding_service_pb2.SplitFindingRequest(
+        finding_id=finding_id,
+        account_ids=account_ids,
+        reason=reason,
+        reviewer=reviewer,
+        version=version,
+        undo=undo,
+    )
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.SplitFinding(request, timeout=timeout_s), _finding, repeatable=False
     )
 
 
@@ -420,3 +478,7 @@ def ended_early() -> CoterieError:
 
 def _run(answer: Any) -> Run:
     return wire.run_from_wire(answer.run)
+
+
+def _finding(answer: Any) -> Finding:
+    return wire.finding_from_wire(answer.finding)

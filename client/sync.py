@@ -10,7 +10,7 @@ import grpc
 from numpy.typing import ArrayLike
 
 from coterie.client import calls, calls_access, wire
-from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, Tls, channel_options, check_address, check_token
+from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, channel_options, check_address, check_token
 from coterie.client.ingest import BATCH_DEFAULT, IN_FLIGHT_DEFAULT, REJECTIONS_KEPT_DEFAULT, Ingest, IngestSummary
 from coterie.client.retry import RetryPolicy
 from coterie.domain import (
@@ -81,25 +81,18 @@ class Client:
         timeout_s: float = TIMEOUT_DEFAULT_S,
         retry: RetryPolicy | None = None,
         token: str | None = None,
-        tls: Tls | None = None,
     ) -> "Client":
         """A client of the server at `host:port` or `unix:path`; the connection is made by the first call.
 
         Args:
             timeout_s: how long one call may take. Ingest and watching are not bounded by it.
             token: who calls, as it was minted; kept out of every log and error.
-            tls: speak TLS, with these files; None speaks in the clear.
 
         Raises:
-            InvalidError: no such form of address, a file that cannot be used, or a token that would cross the network
-                in the clear.
+            InvalidError: no such form of address, or a token that would cross the network in the clear.
         """
-        token = check_token(token, check_address(address), encrypted=tls is not None)
-        options = channel_options(address)
-        if tls is None:
-            channel = grpc.insecure_channel(address, options=options)
-        else:
-            channel = grpc.secure_channel(address, tls.credentials(), options=options)
+        token = check_token(token, check_address(address), encrypted=False)
+        channel = grpc.insecure_channel(address, options=channel_options(address))
         return cls(channel, timeout_s=timeout_s, retry=retry or RetryPolicy(), token=token)
 
     def __enter__(self) -> "Client":
@@ -272,9 +265,64 @@ class Client:
         """
         return self._watch(calls.FindingWatch(after_event))
 
-    def review_finding(self, finding_id: str, decision: ReviewState, reason: str, *, reviewer: str = "") -> Finding:
-        """Record a person's decision; the finding as it is now."""
-        return self._call(calls.review_finding(finding_id, decision, reason, reviewer))
+    def review_finding(
+        self, finding_id: str, decision: ReviewState, reason: str, *, reviewer: str = "", version: int | None = None
+    ) -> Finding:
+        """Record a person's decision; the finding as it is then.
+
+        Args:
+            reviewer: who decides; of no effect where the server knows callers by their tokens.
+            version: `Finding.version` of what was looked at; None decides whatever was done to it meanwhile.
+
+        Raises:
+            ConflictError: the finding has another version by now: look at it again.
+        """
+        return self._call(calls.review_finding(finding_id, decision, reason, reviewer, version))
+
+    def comment_finding(self, finding_id: str, text: str, *, reviewer: str = "", version: int | None = None) -> Finding:
+        """Record a comment, which decides nothing; otherwise as `review_finding`."""
+        return self._call(calls.comment_finding(finding_id, text, reviewer, version))
+
+    def assign_finding(
+        self,
+        finding_id: str,
+        assignee: str,
+        *,
+        reason: str = "",
+        reviewer: str = "",
+        version: int | None = None,
+    ) -> Finding:
+        """Say whose it is to look at a finding, "" for nobody's; otherwise as `review_finding`."""
+        return self._call(calls.assign_finding(finding_id, assignee, reason, reviewer, version))
+
+    def merge_findings(
+        self,
+        finding_id: str,
+        others: Sequence[str],
+        reason: str,
+        *,
+        undo: bool = False,
+        reviewer: str = "",
+        version: int | None = None,
+    ) -> Finding:
+        """Make other findings one with this one, in every run, or take it back; otherwise as `review_finding`."""
+        return self._call(calls.merge_findings(finding_id, others, reason, reviewer, version, undo=undo))
+
+    def split_finding(
+        self,
+        finding_id: str,
+        account_ids: Sequence[str],
+        reason: str,
+        *,
+        undo: bool = False,
+        reviewer: str = "",
+        version: int | None = None,
+    ) -> Finding:
+        """Take accounts that are not part of it out of a finding, in every run, or put them back.
+
+        Otherwise as `review_finding`.
+        """
+        return self._call(calls.split_finding(finding_id, account_ids, reason, reviewer, version, undo=undo))
 
     def get_account(self, account_id: str) -> AccountReport:
         """Whether an account is in anything, and if not, how near it was."""

@@ -28,6 +28,7 @@ from coterie.domain import (
     Evidence,
     Exchange,
     ExchangeId,
+    ExcludedAccount,
     Family,
     FamilyId,
     FamilyLineage,
@@ -48,6 +49,8 @@ from coterie.domain import (
     Rejection,
     Residue,
     Review,
+    ReviewAction,
+    ReviewBasis,
     ReviewState,
     Run,
     RunId,
@@ -84,6 +87,8 @@ FAMILY_LINEAGES = {
     item: finding_service_pb2.FamilyLineage.Value(f"FAMILY_LINEAGE_{item.name}") for item in FamilyLineage
 }
 REVIEW_STATES = {item: finding_service_pb2.ReviewState.Value(f"REVIEW_STATE_{item.name}") for item in ReviewState}
+
+REVIEW_ACTIONS = {item: finding_service_pb2.ReviewAction.Value(f"REVIEW_ACTION_{item.name}") for item in ReviewAction}
 
 
 def enum_from_wire(table: Mapping[_Enum, int], value: int, field: str) -> _Enum:
@@ -386,6 +391,19 @@ def finding_to_wire(finding: Finding) -> finding_service_pb2.Finding:
             )
             for joined in finding.joined_since
         ],
+        version=finding.version,
+        assignee=finding.assignee,
+        excluded=[
+            finding_service_pb2.ExcludedAccount(
+                account_id=item.account_id,
+                exchanges=item.exchanges,
+                reviewer=item.reviewer,
+                reason=item.reason,
+                time_us=item.time_us,
+            )
+            for item in finding.excluded
+        ],
+        merged=finding.merged,
     )
 
 
@@ -420,6 +438,13 @@ def finding_from_wire(message: finding_service_pb2.Finding) -> Finding:
             JoinedAccount(AccountId(joined.account_id), joined.time_us, joined.prompts, joined.p_value)
             for joined in message.joined_since
         ),
+        version=message.version,
+        assignee=message.assignee,
+        excluded=tuple(
+            ExcludedAccount(AccountId(item.account_id), item.exchanges, item.reviewer, item.reason, item.time_us)
+            for item in message.excluded
+        ),
+        merged=tuple(FindingId(item) for item in message.merged),
     )
 
 
@@ -446,27 +471,43 @@ def _account_from_wire(message: finding_service_pb2.FindingAccount) -> FindingAc
 
 
 def review_to_wire(review: Review) -> finding_service_pb2.Review:
-    """A decision; which finding it is on is said around it."""
+    """An entry of a history; of its basis the confidence and the number of accounts."""
     return finding_service_pb2.Review(
         decision=REVIEW_STATES[review.decision],
         reason=review.reason,
         reviewer=review.reviewer,
         time_us=review.time_us,
+        action=REVIEW_ACTIONS[review.action],
+        assignee=review.assignee,
+        finding_ids=review.findings,
+        account_ids=review.accounts,
+        version=review.version,
+        run_id=review.run_id,
+        finding_id=review.finding_id,
+        confidence=review.basis.confidence,
+        accounts=review.basis.accounts,
     )
 
 
 def review_from_wire(message: finding_service_pb2.Review, finding_id: FindingId) -> Review:
-    """A decision on that finding.
+    """An entry of the history of that finding, or of one merged with it.
 
     Raises:
-        InvalidError: a decision this version does not know.
+        InvalidError: a decision or an action this version does not know.
     """
     return Review(
-        finding_id=finding_id,
+        finding_id=FindingId(message.finding_id) or finding_id,
         decision=enum_from_wire(REVIEW_STATES, message.decision, "decision"),
         reason=message.reason,
         reviewer=message.reviewer,
         time_us=message.time_us,
+        action=enum_filter_from_wire(REVIEW_ACTIONS, message.action, "action") or ReviewAction.DECIDE,
+        assignee=message.assignee,
+        findings=tuple(FindingId(item) for item in message.finding_ids),
+        accounts=tuple(AccountId(item) for item in message.account_ids),
+        version=message.version,
+        run_id=RunId(message.run_id),
+        basis=ReviewBasis(confidence=message.confidence, accounts=message.accounts),
     )
 
 

@@ -52,6 +52,7 @@ from coterie.domain.families import (
 )
 from coterie.domain.findings import (
     Evidence,
+    ExcludedAccount,
     Finding,
     FindingAccount,
     FindingBenchmark,
@@ -78,13 +79,22 @@ from coterie.domain.queries import (
     Hit,
     IngestResult,
     Rejection,
-    Review,
     SearchFilter,
     SearchResult,
     Stats,
     TextField,
 )
-from coterie.domain.readings import READINGS, Reading, reading_of
+from coterie.domain.reviews import (
+    CARRIED_MIN,
+    SERVICE_REVIEWER,
+    Review,
+    ReviewAction,
+    ReviewBasis,
+    merged_finding,
+    review_basis,
+    review_to_json,
+    without_excluded,
+)
 from coterie.domain.runs import ERASED, ParameterSet, Run, RunState, Slice
 from coterie.domain.text import normalise, text_digest
 from coterie.domain.watching import (
@@ -98,6 +108,7 @@ from coterie.domain.watching import (
 from coterie.domain.window import BenchmarkView, View, Window, WindowRows
 
 __all__ = [
+    "CARRIED_MIN",
     "DAY_US",
     "DOSSIER_ACCOUNTS_MAX",
     "DOSSIER_DAYS_MAX",
@@ -106,8 +117,8 @@ __all__ = [
     "DOSSIER_LINEAGE_MAX",
     "ERASED",
     "LIMITS",
-    "READINGS",
     "RESERVED_ATTRIBUTES",
+    "SERVICE_REVIEWER",
     "SHUFFLED_ITEMS_MAX",
     "SHUFFLES",
     "WATCHED_POOLS_MAX",
@@ -137,6 +148,7 @@ __all__ = [
     "Evidence",
     "Exchange",
     "ExchangeId",
+    "ExcludedAccount",
     "Family",
     "FamilyCounts",
     "FamilyHistory",
@@ -162,10 +174,11 @@ __all__ = [
     "OverloadedError",
     "ParameterSet",
     "PendingErasure",
-    "Reading",
     "Rejection",
     "Residue",
     "Review",
+    "ReviewAction",
+    "ReviewBasis",
     "ReviewState",
     "Role",
     "Run",
@@ -199,9 +212,12 @@ __all__ = [
     "family_to_json",
     "finding_to_json",
     "format_time",
+    "merged_finding",
     "normalise",
     "parse_time",
     "printable",
-    "reading_of",
+    "review_basis",
+    "review_to_json",
     "text_digest",
+    "without_excluded",
 ]

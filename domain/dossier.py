@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from coterie.domain.exchange import Exchange
 from coterie.domain.findings import Finding, Lineage, Severity
 from coterie.domain.ids import AccountId, ExchangeId, FamilyId, FindingId, RunId
-from coterie.domain.queries import Review
+from coterie.domain.reviews import Review
 from coterie.domain.runs import Run
 
 DAY_US = 86_400_000_000

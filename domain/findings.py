@@ -79,6 +79,22 @@ class FindingAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class ExcludedAccount:
+    """An account that a run put into a finding, and that a reviewer found not to be part of it.
+
+    Attributes:
+        exchanges: its exchanges inside the finding's pool, as the run counts them; 0 where it only came since.
+        reviewer, reason, time_us: who excluded it, why and when, microseconds since the epoch.
+    """
+
+    account_id: AccountId
+    exchanges: int
+    reviewer: str
+    reason: str
+    time_us: int
+
+
+@dataclass(frozen=True, slots=True)
 class FindingFamily:
     """A family that the finding's queries fall into; counts are of the whole family."""
 
@@ -104,6 +120,10 @@ class Finding:
         text_ids: the distinct prompts of its pool: they identify it in later runs and never leave the service.
         provisional: it was found by a run that was started early because a pool was growing, and by no other yet.
         joined_since: accounts that came to its pool after the run; kept apart from it, filled in when it is read.
+        version: the number of the last entry in its history, 0 before the first; like the rest, filled in when read.
+        assignee: whose it is to look at; "" for nobody's.
+        excluded: accounts that the run put into it and a reviewer took out; they are not among `accounts`.
+        merged: other findings of the run that a reviewer made one with it.
     """
 
     finding_id: FindingId
@@ -126,6 +146,10 @@ class Finding:
     text_ids: tuple[TextId, ...] = ()
     provisional: bool = False
     joined_since: tuple[JoinedAccount, ...] = ()
+    version: int = 0
+    assignee: str = ""
+    excluded: tuple[ExcludedAccount, ...] = ()
+    merged: tuple[FindingId, ...] = ()
 
     def with_review(self, review: ReviewState) -> "Finding":
         """The same finding under another review state."""
@@ -191,6 +215,19 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
             }
             for joined in finding.joined_since
         ],
+        "version": finding.version,
+        "assignee": finding.assignee,
+        "excluded": [
+            {
+                "account_id": account.account_id,
+                "exchanges": account.exchanges,
+                "reviewer": account.reviewer,
+                "reason": account.reason,
+                "time": format_time(account.time_us),
+            }
+            for account in finding.excluded
+        ],
+        "merged": list(finding.merged),
     }
 
 

@@ -31,6 +31,7 @@ class Limits:
     benchmark_items_max: int = 100_000
     match_texts_max: int = 256
     reason_chars_max: int = 2_000
+    merged_findings_max: int = 100
     tokens_max: int = 1_000_000_000
     turn_max: int = 1_000_000
     access_tokens_max: int = 10_000

@@ -6,8 +6,8 @@ from enum import StrEnum
 
 from coterie.domain.exchange import Exchange
 from coterie.domain.families import AccountFamily
-from coterie.domain.findings import Finding, ReviewState, Standing
-from coterie.domain.ids import AccountId, FindingId, RunId, Sequence
+from coterie.domain.findings import Finding, Standing
+from coterie.domain.ids import AccountId, RunId, Sequence
 from coterie.domain.privacy import ErasureProof
 
 
@@ -73,17 +73,6 @@ class IngestResult:
     duplicates: int
     rejections: tuple[Rejection, ...]
     last_sequence: Sequence
-
-
-@dataclass(frozen=True, slots=True)
-class Review:
-    """A person's decision on a finding."""
-
-    finding_id: FindingId
-    decision: ReviewState
-    reason: str
-    reviewer: str
-    time_us: int
 
 
 @dataclass(frozen=True, slots=True)

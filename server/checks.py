@@ -3,7 +3,18 @@
 import re
 from collections.abc import Sequence
 
-from coterie.domain import LIMITS, BenchmarkItem, InvalidError, ParameterSet, SearchFilter, Slice, normalise, printable
+from coterie.domain import (
+    LIMITS,
+    BenchmarkItem,
+    InvalidError,
+    ParameterSet,
+    Review,
+    ReviewAction,
+    SearchFilter,
+    Slice,
+    normalise,
+    printable,
+)
 
 _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
@@ -78,20 +89,38 @@ def check_count(count: int, maximum: int, field: str) -> None:
         raise InvalidError(f"{field} has {count} entries, send 1 to {maximum}", field=field, reason="bad_count")
 
 
-def check_reason(reason: str) -> None:
+def check_reason(reason: str, field: str = "reason") -> None:
     """Why a person decided as they did.
 
     Raises:
         InvalidError: blank or too long.
     """
     if not reason.strip():
-        raise InvalidError("reason is missing: say why", field="reason", reason="missing_reason")
+        raise InvalidError(f"{field} is missing: say why", field=field, reason=f"missing_{field}")
     if len(reason) > LIMITS.reason_chars_max:
         raise InvalidError(
-            f"reason has {len(reason)} characters, the limit is {LIMITS.reason_chars_max}",
-            field="reason",
+            f"{field} has {len(reason)} characters, the limit is {LIMITS.reason_chars_max}",
+            field=field,
             reason="too_long",
         )
+
+
+def check_review(review: Review) -> None:
+    """An entry for the history of a finding.
+
+    Raises:
+        InvalidError: a text or a name out of its limits, or none or too many findings or accounts.
+    """
+    action = review.action
+    if action is not ReviewAction.ASSIGN or review.reason:
+        check_reason(review.reason, "text" if action is ReviewAction.COMMENT else "reason")
+    for name, value in (("reviewer", review.reviewer), ("assignee", review.assignee)):
+        if value:
+            check_name(value, name)
+    if action in (ReviewAction.MERGE, ReviewAction.UNMERGE):
+        check_count(len(review.findings), LIMITS.merged_findings_max, "merged_finding_ids")
+    if action in (ReviewAction.SPLIT, ReviewAction.RESTORE):
+        check_count(len(review.accounts), LIMITS.run_accounts_max, "account_ids")
 
 
 def check_filter(search_filter: SearchFilter) -> None:

@@ -7,7 +7,6 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
-from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -21,13 +20,13 @@ from coterie.domain import (
     FindingKind,
     InvalidError,
     ParameterSet,
+    ReviewAction,
     ReviewState,
     Role,
     TextField,
     parse_time,
 )
-from coterie.exports import Redaction
-from coterie.server import cli_access, cli_backup, cli_commands, cli_exports, cli_keys, config
+from coterie.server import cli_access, cli_backup, cli_commands, cli_review, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -77,7 +76,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 def _terminal(options: argparse.Namespace) -> Terminal:
     prefix = ["coterie"]
-    for flag in ("data_dir", "server", "token_file", "tls_ca", "config", "model"):
+    for flag in ("data_dir", "server", "token_file", "config", "model"):
         value = getattr(options, flag)
         if value is not None:
             prefix += [f"--{flag.replace('_', '-')}", str(value)]
@@ -87,14 +86,12 @@ def _terminal(options: argparse.Namespace) -> Terminal:
 def _contradiction(options: argparse.Namespace) -> str:
     if options.server and (options.data_dir or options.model):
         return "--server and --data-dir or --model exclude each other: the server has its own folder and model"
-    if options.server and options.verb in ("serve", "simulate", "demo", "key new"):
+    if options.server and options.verb in ("serve", "simulate", "demo"):
         return f"{options.verb} does not talk to a server: leave --server out"
     if options.verb == "restore" and (options.server or not options.data_dir):
         return "restore needs --data-dir NEW, a folder of this machine, and no --server"
     if options.verb == "backup" and (options.src is not None) != (options.dest == "verify"):
         return "backup takes DEST, or verify SRC"
-    if (options.tls or options.tls_ca or options.own_cert or options.own_key) and not options.server:
-        return "--tls and its files need --server; those of the service itself come after the verb serve"
     if options.token_file and not options.server:
         return "--token-file needs --server: on the data folder itself its permissions decide"
     if options.verb == "recluster" and not options.wait and not options.server:
@@ -124,14 +121,6 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="file with the token to call with (default: $COTERIE_TOKEN)"
     )
-    parser.add_argument(
-        "--tls", action="store_true", help="speak TLS with the server, trusting the public authorities that gRPC knows"
-    )
-    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, trusting these authorities (PEM)")
-    parser.add_argument(
-        "--tls-cert", dest="own_cert", type=Path, metavar="FILE", help="own certificate for mutual TLS (PEM)"
-    )
-    parser.add_argument("--tls-key", dest="own_key", type=Path, metavar="FILE", help="its key (PEM)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--model", metavar="NAME", help="embedding model of the data folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -142,7 +131,6 @@ def make_parser() -> argparse.ArgumentParser:
         _add_reading_verbs,
         _add_benchmark_verbs,
         _add_trial_verbs,
-        _add_export_verbs,
         _add_upkeep_verbs,
         _add_access_verbs,
     ):
@@ -265,15 +253,38 @@ def _add_reading_verbs(verbs: Any) -> None:
     )
     account.add_argument("id", metavar="ID", help="the account")
     _add_search(verbs)
-    review = _verb(verbs, "review", cli_commands.review, "record a decision on a finding")
-    review.add_argument("id", metavar="ID", help="the finding")
-    review.add_argument("decision", type=_word(ReviewState), metavar="DECISION", help=_words(ReviewState))
-    review.add_argument("--reason", required=True, metavar="TEXT", help="why")
-    review.add_argument("--reviewer", metavar="NAME", help="who decides (default: your login name)")
+    _add_review(verbs)
     runs = _verb(verbs, "runs", cli_commands.runs, "list runs, newest first")
     runs.add_argument(
         "--limit", type=_between(1, 10_000), default=20, metavar="N", help="at most so many (default: 20)"
     )
+
+
+def _add_review(verbs: Any) -> None:
+    review = _verb(verbs, "review", cli_review.review, "record a decision on a finding, or what else is done to it")
+    review.add_argument("id", metavar="ID", help="the finding")
+    review.add_argument(
+        "decision", type=_decision, metavar="DECISION", help=f"one of: {', '.join(cli_review.DECISIONS)}"
+    )
+    review.add_argument("--reason", metavar="TEXT", help="why, or the comment; may be left out with assign")
+    review.add_argument(
+        "--reviewer", metavar="NAME", help="who decides, where there are no tokens (default: your login name)"
+    )
+    review.add_argument(
+        "--seen",
+        type=_between(0, 2**62),
+        metavar="VERSION",
+        help="version of the finding that you looked at: fail when somebody has done something to it since",
+    )
+    review.add_argument("--to", metavar="NAME", help='assign: to whom; "" takes it from everybody')
+    review.add_argument(
+        "--with", action="append", default=[], dest="other", metavar="ID", help="merge: another finding; repeatable"
+    )
+    review.add_argument(
+        "--account", action="append", default=[], metavar="ID", help="split: an account that is not part; repeatable"
+    )
+    review.add_argument("--accounts-from", metavar="FILE", help="split: such accounts, one a line; - is stdin")
+    review.add_argument("--undo", action="store_true", help="merge, split: take it back")
 
 
 def _add_search(verbs: Any) -> None:
@@ -401,36 +412,12 @@ def _add_trial_verbs(verbs: Any) -> None:
     demo.add_argument("--seed", type=int, default=2, metavar="N", help="which traffic (default: 2)")
 
 
-def _add_export_verbs(verbs: Any) -> None:
-    report = _verb(verbs, "report", cli_exports.report, "write one HTML file of a finding or a run, for the case file")
-    report.add_argument(
-        "id", nargs="?", default="", metavar="FINDING|RUN", help="which (default: the newest whole run that is done)"
-    )
-    report.add_argument(
-        "--redact",
-        type=_word(Redaction),
-        default=Redaction.STATISTICS,
-        metavar="LEVEL",
-        help=f"how much of the texts it shows: {_words(Redaction)} (default: statistics, which is no text at all)",
-    )
-    report.add_argument("--out", metavar="FILE", help="where to; - is stdout (default: coterie-report-ID.html)")
-    report.add_argument("--check", type=Path, metavar="FILE", help="say whether a report is as it was written")
-
-
 def _add_upkeep_verbs(verbs: Any) -> None:
     _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
     _add_backup_verbs(verbs)
-    _add_key_verbs(verbs)
     erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")
     erase.add_argument("id", metavar="ACCOUNT", help="the account")
     erase.add_argument("--yes", action="store_true", help="do not ask")
-
-
-def _add_key_verbs(verbs: Any) -> None:
-    parser = verbs.add_parser("key", help="make key files for pseudonyms and encrypted texts", allow_abbrev=False)
-    inner = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
-    new = _verb(inner, "key new", cli_keys.new, "make a key in a new file that only you can read")
-    new.add_argument("file", type=Path, metavar="FILE", help="the file; one that is there is never overwritten")
 
 
 def _add_backup_verbs(verbs: Any) -> None:
@@ -542,7 +529,15 @@ def _parameter_set(value: str) -> ParameterSet:
     return ParameterSet(_between(2, LIMITS.min_samples_max)(least), _between(2, LIMITS.min_cluster_size_max)(size))
 
 
-def _word(kind: type[StrEnum]) -> Callable[[str], Any]:
+def _decision(value: str) -> ReviewState | ReviewAction:
+    if value not in cli_review.DECISIONS:
+        raise argparse.ArgumentTypeError(f"{value!r} must be one of: {', '.join(cli_review.DECISIONS)}")
+    return cli_review.DECISIONS[value]
+
+
+def _word(
+    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
+) -> Callable[[str], Any]:
     def converted(value: str) -> Any:
         try:
             return kind(value)
@@ -552,7 +547,9 @@ def _word(kind: type[StrEnum]) -> Callable[[str], Any]:
     return converted
 
 
-def _words(kind: type[StrEnum]) -> str:
+def _words(
+    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
+) -> str:
     return ", ".join(member.value for member in kind)
 
 

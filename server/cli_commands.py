@@ -3,8 +3,6 @@
 import argparse
 import dataclasses
 import json
-import os
-import pwd
 import sys
 import time
 from collections.abc import Iterator, Mapping
@@ -13,7 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
-from coterie.client import Client, IngestSummary, RetryPolicy, Tls
+from coterie.client import Client, IngestSummary, RetryPolicy
 from coterie.domain import (
     LIMITS,
     AccountId,
@@ -35,6 +33,7 @@ from coterie.domain import (
     family_to_json,
     finding_to_json,
     format_time,
+    review_to_json,
 )
 from coterie.server import cli_render as render
 from coterie.server.cli_files import Exchanges, Lines, Problem, open_lines, read_benchmark, read_names
@@ -84,13 +83,12 @@ class Session:
         """
         if self.options.server:
             token = client_token(self.options.token_file)
-            with Client.connect(self.options.server, retry=retry, token=token, tls=self._tls()) as client:
+            with Client.connect(self.options.server, retry=retry, token=token) as client:
                 try:
                     yield client
                 except UnavailableError as error:
                     raise UnavailableError(
-                        f"no answer from the server at {self.options.server}, is it running, and does it speak TLS as "
-                        f"you do? ({error})"
+                        f"no answer from the server at {self.options.server}, is it running? ({error})"
                     ) from error
             return
         config = self.config(lazy_model=True)
@@ -103,11 +101,6 @@ class Session:
             Client.connect(address, timeout_s=_LOCAL_TIMEOUT_S) as client,
         ):
             yield client
-
-    def _tls(self) -> Tls | None:
-        options = self.options
-        given = options.tls or options.tls_ca or options.own_cert or options.own_key
-        return Tls(options.tls_ca, options.own_cert, options.own_key) if given else None
 
 
 def serve(session: Session) -> int:
@@ -281,19 +274,11 @@ def finding(session: Session) -> int:
         found, reviews, exemplars = client.get_finding(session.options.id)
     value = finding_to_json(found) | {
         "run_id": found.run_id,
-        "reviews": [
-            {
-                "decision": review.decision.value,
-                "reason": review.reason,
-                "reviewer": review.reviewer,
-                "time": format_time(review.time_us),
-            }
-            for review in reviews
-        ],
+        "reviews": [review_to_json(entry) for entry in reviews],
         "exchanges": [exchange_to_dict(exchange) for exchange in exemplars],
     }
     terminal.data(value, render.finding_page(found, reviews, exemplars))
-    terminal.suggest("review", found.finding_id, "escalated", "--reason", "why")
+    terminal.suggest("review", found.finding_id, "escalate", "--seen", str(found.version), "--reason", "why")
     return 0
 
 
@@ -350,25 +335,6 @@ def search(session: Session) -> int:
     if not result.hits:
         terminal.say("nothing found: nothing is stored yet, or the filter leaves nothing")
     return 0
-
-
-def review(session: Session) -> int:
-    """Record a decision."""
-    options = session.options
-    with session.client() as client:
-        found = client.review_finding(
-            options.id, options.decision, options.reason, reviewer=options.reviewer or _login_name()
-        )
-    line = f"{shown(found.finding_id)} is now {found.review.value}"
-    session.terminal.data({"finding_id": found.finding_id, "review": found.review.value}, Text(line))
-    return 0
-
-
-def _login_name() -> str:
-    try:
-        return pwd.getpwuid(os.getuid()).pw_name
-    except KeyError:
-        return ""
 
 
 def benchmark_register(session: Session) -> int:

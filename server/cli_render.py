@@ -24,6 +24,7 @@ from coterie.domain import (
     Hit,
     Lineage,
     Review,
+    ReviewAction,
     ReviewState,
     Run,
     RunState,
@@ -164,13 +165,17 @@ def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequenc
     parts.append(accounts_table(finding))
     if finding.joined_since:
         parts.append(joined_table(finding))
+    if finding.excluded:
+        parts.append(_excluded(finding))
+    if finding.merged:
+        parts.append(Text(f"Made one with it by review: {', '.join(shown(item) for item in finding.merged)}"))
     if finding.families:
         parts.append(_families(finding))
     if finding.benchmarks:
         parts.append(_finding_benchmarks(finding))
     if exemplars:
         parts.append(Group(Text("What they asked", style="bold"), exemplar_grid(exemplars)))
-    parts.append(_reviews(reviews))
+    parts.append(_reviews(finding, reviews))
     return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
 
@@ -181,7 +186,8 @@ def _claim(finding: Finding) -> Panel:
         severity(finding.severity),
         f" · confidence {finding.confidence:.2f} · {finding.lineage.value}",
         f" (from {', '.join(shown(earlier) for earlier in finding.lineage_of)})" if finding.lineage_of else "",
-        f" · review {finding.review.value}",
+        f" · review {finding.review.value} (version {finding.version})",
+        f" · {shown(finding.assignee)}'s to look at" if finding.assignee else "",
         " · provisional" if finding.provisional else "",
     )
     asked = sum(account.exchanges for account in finding.accounts)
@@ -284,15 +290,50 @@ def _exemplar(exchange: Exchange) -> Panel:
     )
 
 
-def _reviews(reviews: Sequence[Review]) -> RenderableType:
+def _excluded(finding: Finding) -> Group:
+    made = table("account", "exchanges", "by", "why", title="Accounts excluded by review", right=("exchanges",))
+    for item in finding.excluded[:ACCOUNTS_SHOWN]:
+        made.add_row(styled(item.account_id), number(item.exchanges), styled(item.reviewer or "-"), styled(item.reason))
+    more = len(finding.excluded) - ACCOUNTS_SHOWN
+    return Group(made, Text(f"  and {number(more)} more; --json lists all", style="dim")) if more > 0 else Group(made)
+
+
+def _reviews(finding: Finding, reviews: Sequence[Review]) -> RenderableType:
     if not reviews:
         return Text("Not reviewed yet.", style="dim")
-    made = table("when", "decision", "by", "why", title="Reviews", whole=("when", "decision"))
+    made = table("when", "what", "by", "why", title="History", whole=("when",))
     for review in reviews:
-        made.add_row(
-            moment(review.time_us), review.decision.value, styled(review.reviewer or "-"), styled(review.reason)
-        )
-    return made
+        made.add_row(moment(review.time_us), _done(review), styled(review.reviewer or "-"), styled(review.reason))
+    decided = [review for review in reviews if review.action is ReviewAction.DECIDE and review.basis.accounts]
+    if not decided or decided[-1].basis.accounts == len(finding.accounts):
+        return made
+    changed = (
+        f"  The last decision was made on {number(decided[-1].basis.accounts)} accounts; "
+        f"it has {number(len(finding.accounts))} now."
+    )
+    return Group(made, Text(changed, style="yellow"))
+
+
+def _done(review: Review) -> str:
+    """What an entry of a history did, in words."""
+    accounts = f"{number(len(review.accounts))} account{'' if len(review.accounts) == 1 else 's'}"
+    findings = ", ".join(shown(item) for item in review.findings)
+    match review.action:
+        case ReviewAction.COMMENT:
+            return "comment"
+        case ReviewAction.ASSIGN:
+            return f"given to {shown(review.assignee)}" if review.assignee else "given to nobody"
+        case ReviewAction.MERGE:
+            return f"made one with {findings}"
+        case ReviewAction.UNMERGE:
+            return f"separate again: {findings}"
+        case ReviewAction.SPLIT:
+            return f"{accounts} excluded"
+        case ReviewAction.RESTORE:
+            return f"{accounts} put back"
+        case ReviewAction.CARRY:
+            return f"carried over; {review.decision.value}"
+    return review.decision.value
 
 
 def account_page(report: AccountReport) -> Group:

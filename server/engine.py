@@ -37,7 +37,6 @@ from coterie.domain import (
     Rejection,
     Residue,
     Review,
-    ReviewState,
     Run,
     RunId,
     SearchResult,
@@ -53,7 +52,7 @@ from coterie.server.checks import (
     check_count,
     check_file_name,
     check_name,
-    check_reason,
+    check_review,
     check_sets,
     check_slice,
     check_texts,
@@ -66,7 +65,6 @@ from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.logs import emit
 from coterie.server.multilingual import Multilingual
-from coterie.server.pseudonyms import Pseudonyms
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -98,7 +96,6 @@ class Engine:
         self._indexes: Indexes | None = None
         self._benchmarks: Benchmarks | None = None
         self._graphs: Graphs | None = None
-        self._names = Pseudonyms.of_store(store, config.pseudonym_key_file)
         self._embedding = Embedding(store, config, self._follow)
         self._multilingual = Multilingual(store)
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
@@ -207,7 +204,7 @@ class Engine:
                 )
         result: Future[IngestResult] = Future()
         result.set_running_or_notify_cancel()  # it is on its way to the disk: a caller that goes away changes nothing
-        stored = self.store.submit([self._names.exchange(exchanges[place]) for place in places])
+        stored = self.store.submit([exchanges[place] for place in places])
         stored.add_done_callback(lambda done: self._answer(result, done, places, rejections))
         return result
 
@@ -228,7 +225,7 @@ class Engine:
         if self.config.lazy_model:
             self._embedding.embed_pending(lambda _: None, self._closing.is_set)
             self._made_indexes().follow()
-        return self._searcher.search(replace(query, filter=self._names.filter(query.filter)))
+        return self._searcher.search(query)
 
     # Runs
 
@@ -249,7 +246,6 @@ class Engine:
             UnavailableError: also, the model is not usable.
         """
         check_slice(part)
-        part = self._names.slice(part)
         if sets:
             from coterie.detection import Parameters
 
@@ -287,28 +283,25 @@ class Engine:
         part = dossier.run.slice.listed(LIMITS.run_accounts_listed_max)
         return replace(dossier, run=replace(dossier.run, slice=part))
 
-    def review(self, finding_id: FindingId, decision: ReviewState, reason: str, reviewer: str) -> Finding:
-        """Record a decision; returns the finding as it is now.
+    def review(self, review: Review, version: int | None = None) -> Finding:
+        """Record an entry in the history of a finding, at this moment; returns the finding as it is then.
+
+        Args:
+            version: that of the finding that was looked at; None for whatever it is.
 
         Raises:
-            InvalidError: no reason, or one that is too long.
+            InvalidError: a reason or a name out of its limits; also, see `Store.add_review`.
             NotFoundError: no such finding.
+            ConflictError: the finding has another version by now.
         """
-        check_reason(reason)
-        if reviewer:
-            check_name(reviewer, "reviewer")
-        finding = self.store.add_review(Review(finding_id, decision, reason, reviewer, _now_us()))
+        check_review(review)
+        finding = self.store.add_review(replace(review, time_us=_now_us()), version=version)
         self.changed.notify()
         return finding
-
-    def known_as(self, account_id: str) -> AccountId:
-        """How an account is stored: its pseudonym, where there are pseudonyms. Records and answers name it so."""
-        return self._names.account(account_id)
 
     def account(self, account_id: AccountId) -> AccountReport:
         """Where an account stands in the newest whole run that is done. Raises NotFoundError."""
         check_name(account_id, "account_id")
-        account_id = self._names.account(account_id)
         self._check_account(account_id)
         total = self.store.account_exchanges(account_id)
         run_id, standing = self.store.standing(account_id)
@@ -316,12 +309,15 @@ class Engine:
             reason = "it has no exchange in the window of the newest run" if run_id else "no whole run is done yet"
             standing = Standing(account_id, 0, reason=reason)
         findings = self.store.findings(run_id)[1] if run_id else []
-        held = tuple(
-            finding
+        held = tuple(finding for finding in findings if _holds(finding, account_id))
+        standing = replace(standing, findings=tuple(finding.finding_id for finding in held))
+        excluded = [
+            finding.finding_id
             for finding in findings
-            if finding.finding_id in standing.findings
-            or any(joined.account_id == account_id for joined in finding.joined_since)
-        )
+            if any(account.account_id == account_id for account in finding.excluded)
+        ]
+        if excluded and not held:
+            standing = replace(standing, reason=f"excluded by review from {', '.join(excluded)}")
         return AccountReport(total, RunId(run_id), standing, held, self._families.of_account(account_id))
 
     def families(
@@ -375,7 +371,6 @@ class Engine:
             NotFoundError: there is no such account, and none was erased.
         """
         check_name(account_id, "account_id")
-        account_id = self._names.account(account_id)
         if self.store.erased_at(account_id) is None:
             self._check_account(account_id)
         erasure = self._eraser.erase(account_id)
@@ -542,6 +537,12 @@ class Engine:
 
                 self._benchmarks = Benchmarks(self.store, self._multilingual)
             return self._benchmarks
+
+
+def _holds(finding: Finding, account_id: AccountId) -> bool:
+    """Whether an account is in a finding, or joined it since the run."""
+    held = {item.account_id for item in finding.accounts} | {item.account_id for item in finding.joined_since}
+    return account_id in held
 
 
 def _now_us() -> int:

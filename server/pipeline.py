@@ -58,7 +58,7 @@ class Pipeline:
         last_sequence, last_text = self._store.log_position()
         rows = self._store.window(run.slice.within(since_us, until_us), run.slice.field)
         last = self._store.last_done(run.slice)
-        earlier = self._store.findings(last)[1] if last else []
+        earlier = self._store.reported(last)[1] if last else []
         whole = replace(run.slice, field=TextField.PROMPT).is_whole and not run.since_us and not run.until_us
         window = self._builder.build(rows, run.slice, earlier, stages, whole=whole)
         sets = [Parameters().turned(item) for item in run.sets or (ParameterSet(),)]

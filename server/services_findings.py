@@ -1,15 +1,34 @@
 """What runs report and analysts review."""
 
 from collections.abc import AsyncIterator
+from dataclasses import replace
 
 from coterie.client import wire, wire_dossier
-from coterie.domain import AccountId, Finding, FindingId, InvalidError
+from coterie.domain import AccountId, Finding, FindingId, InvalidError, Review, ReviewAction, ReviewState
 from coterie.server.access import current_caller
 from coterie.server.paging import bad_token, page_key, page_size, page_token
 from coterie.server.services import Context, Desk
 from coterie.v1 import finding_service_pb2, finding_service_pb2_grpc, types_pb2
 
 _EVENTS_AT_ONCE = 100
+
+
+_AUDITED = {
+    ReviewAction.DECIDE: "review_finding",
+    ReviewAction.COMMENT: "comment_finding",
+    ReviewAction.ASSIGN: "assign_finding",
+    ReviewAction.MERGE: "merge_findings",
+    ReviewAction.UNMERGE: "unmerge_findings",
+    ReviewAction.SPLIT: "split_finding",
+    ReviewAction.RESTORE: "restore_accounts",
+}
+_Reviewing = (
+    finding_service_pb2.ReviewFindingRequest
+    | finding_service_pb2.CommentFindingRequest
+    | finding_service_pb2.AssignFindingRequest
+    | finding_service_pb2.MergeFindingsRequest
+    | finding_service_pb2.SplitFindingRequest
+)
 
 
 class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
@@ -30,7 +49,7 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         run_id, findings = await self._desk.call(self._desk.engine.findings, run_id)
         if key is not None:
             findings = _after(findings, str(key[1]))
-        wanted = _wanted(findings, request, self._desk.engine.known_as(request.account_id))
+        wanted = _wanted(findings, request)
         page = wanted[:size]
         token = page_token("findings", [run_id, page[-1].finding_id]) if len(wanted) > size else ""
         return finding_service_pb2.ListFindingsResponse(
@@ -85,13 +104,50 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
     ) -> finding_service_pb2.ReviewFindingResponse:
         """Records a person's decision."""
         decision = wire.enum_from_wire(wire.REVIEW_STATES, request.decision, "decision")
-        caller = current_caller()
-        reviewer = caller.name if caller.identified else request.reviewer
-        await self._desk.audit(context, "review_finding", request.finding_id)
-        finding = await self._desk.call(
-            self._desk.engine.review, FindingId(request.finding_id), decision, request.reason, reviewer
-        )
-        return finding_service_pb2.ReviewFindingResponse(finding=wire.finding_to_wire(finding))
+        entry = _entry(request.finding_id, request.reason, request.reviewer, ReviewAction.DECIDE)
+        finding = await self._record(context, request, replace(entry, decision=decision))
+        return finding_service_pb2.ReviewFindingResponse(finding=finding)
+
+    async def CommentFinding(
+        self, request: finding_service_pb2.CommentFindingRequest, context: Context
+    ) -> finding_service_pb2.CommentFindingResponse:
+        """Records a comment."""
+        entry = _entry(request.finding_id, request.text, request.reviewer, ReviewAction.COMMENT)
+        return finding_service_pb2.CommentFindingResponse(finding=await self._record(context, request, entry))
+
+    async def AssignFinding(
+        self, request: finding_service_pb2.AssignFindingRequest, context: Context
+    ) -> finding_service_pb2.AssignFindingResponse:
+        """Says whose it is to look at a finding."""
+        entry = _entry(request.finding_id, request.reason, request.reviewer, ReviewAction.ASSIGN)
+        finding = await self._record(context, request, replace(entry, assignee=request.assignee))
+        return finding_service_pb2.AssignFindingResponse(finding=finding)
+
+    async def MergeFindings(
+        self, request: finding_service_pb2.MergeFindingsRequest, context: Context
+    ) -> finding_service_pb2.MergeFindingsResponse:
+        """Makes findings one, or takes it back."""
+        action = ReviewAction.UNMERGE if request.undo else ReviewAction.MERGE
+        entry = _entry(request.finding_id, request.reason, request.reviewer, action)
+        others = tuple(dict.fromkeys(FindingId(item) for item in request.merged_finding_ids))
+        finding = await self._record(context, request, replace(entry, findings=others))
+        return finding_service_pb2.MergeFindingsResponse(finding=finding)
+
+    async def SplitFinding(
+        self, request: finding_service_pb2.SplitFindingRequest, context: Context
+    ) -> finding_service_pb2.SplitFindingResponse:
+        """Takes accounts out of a finding, or puts them back."""
+        action = ReviewAction.RESTORE if request.undo else ReviewAction.SPLIT
+        entry = _entry(request.finding_id, request.reason, request.reviewer, action)
+        accounts = tuple(dict.fromkeys(AccountId(item) for item in request.account_ids))
+        finding = await self._record(context, request, replace(entry, accounts=accounts))
+        return finding_service_pb2.SplitFindingResponse(finding=finding)
+
+    async def _record(self, context: Context, request: _Reviewing, entry: Review) -> finding_service_pb2.Finding:
+        """The finding under a new entry in its history."""
+        await self._desk.audit(context, _AUDITED[entry.action], entry.finding_id)
+        version = request.version if request.HasField("version") else None
+        return wire.finding_to_wire(await self._desk.call(self._desk.engine.review, entry, version))
 
     async def GetAccount(
         self, request: finding_service_pb2.GetAccountRequest, context: Context
@@ -122,6 +178,13 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         )
 
 
+def _entry(finding_id: str, reason: str, reviewer: str, action: ReviewAction) -> Review:
+    """An entry for a history, by the caller where the service knows who calls; its time is when it is recorded."""
+    caller = current_caller()
+    name = caller.name if caller.identified else reviewer
+    return Review(FindingId(finding_id), ReviewState.OPEN, reason, name, 0, action)
+
+
 def _after(findings: list[Finding], finding_id: str) -> list[Finding]:
     for place, finding in enumerate(findings):
         if finding.finding_id == finding_id:
@@ -133,9 +196,7 @@ def _account_ids(finding: Finding) -> set[str]:
     return {item.account_id for item in finding.accounts} | {item.account_id for item in finding.joined_since}
 
 
-def _wanted(
-    findings: list[Finding], request: finding_service_pb2.ListFindingsRequest, account_id: AccountId
-) -> list[Finding]:
+def _wanted(findings: list[Finding], request: finding_service_pb2.ListFindingsRequest) -> list[Finding]:
     kind = wire.enum_filter_from_wire(wire.KINDS, request.kind, "kind")
     review = wire.enum_filter_from_wire(wire.REVIEW_STATES, request.review, "review")
     return [
@@ -143,5 +204,5 @@ def _wanted(
         for finding in findings
         if (kind is None or finding.kind is kind)
         and (review is None or finding.review is review)
-        and (not request.account_id or account_id in _account_ids(finding))
+        and (not request.account_id or request.account_id in _account_ids(finding))
     ]

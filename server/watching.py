@@ -134,7 +134,7 @@ class Watching:
         self._followed, self._to_test, self._grown = None, True, False
         if not run_id:
             return None
-        standing, findings = self._store.findings()
+        standing, findings = self._store.reported()
         watched = self._store.watched_pools()
         if standing != run_id:
             return None  # a run has finished at this moment: the next call reads its pools

@@ -33,14 +33,13 @@ from coterie.domain import (
     text_digest,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import erasing, families, watching
+from coterie.store import erasing, families, reviews, watching
 from coterie.store.proof import Belongings
 from coterie.store.queries import (
     accounts_of_finding,
     benchmark,
     benchmark_items,
     chunks,
-    finding,
     marks,
     model,
     newest_done_run,
@@ -334,14 +333,6 @@ def _attribute_set_ids(transaction: Transaction, contents: Collection[str]) -> d
 # --- model and vectors ----------------------------------------------------------------------------------------
 
 
-def put_setting(transaction: Transaction, name: str, value: str) -> None:
-    """Record something about the folder."""
-    transaction.connection.execute(
-        "INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
-        (name, value),
-    )
-
-
 def bind_model(transaction: Transaction, model_id: str, dim: int) -> None:
     """Record the embedding model of the folder, or hold it against the one recorded."""
     bound = model(transaction.connection)
@@ -445,6 +436,7 @@ def finish_run(
         _insert_finding(transaction.connection, replace(item, run_id=value.run_id))
     if its_families is not None:
         families.save(transaction, value.run_id, its_families)
+    reviews.carry(transaction, [replace(item, run_id=value.run_id) for item in findings], value.finished_us)
     if not value.slice.is_whole:
         return
     watching.begin(transaction.connection, value.run_id, watch)
@@ -457,22 +449,11 @@ def finish_run(
     transaction.connection.execute("DELETE FROM standing WHERE run_id <> ?", (newest_done_run(transaction.connection),))
 
 
-def add_review(transaction: Transaction, review: Review) -> Finding:
-    """Record a decision and an event for it."""
-    reviewed = finding(transaction.connection, review.finding_id)
-    transaction.connection.execute(
-        "INSERT INTO review (review_id, finding_id, decision, reason, reviewer, time_us) VALUES (?, ?, ?, ?, ?, ?)",
-        (
-            transaction.take("review"),
-            review.finding_id,
-            review.decision.value,
-            review.reason,
-            review.reviewer,
-            review.time_us,
-        ),
-    )
-    _insert_event(transaction, reviewed.run_id, review.finding_id)
-    return watching.with_joined(transaction.connection, [reviewed.with_review(review.decision)])[0]
+def add_review(transaction: Transaction, review: Review, version: int | None) -> Finding:
+    """Record an entry in the history of a finding, and an event for it."""
+    reviewed = reviews.add(transaction, review, version)
+    _insert_event(transaction, reviewed.run_id, reviewed.finding_id)
+    return reviewed
 
 
 def put_joined(
@@ -587,6 +568,7 @@ def erase_account(
     # A derived text cannot be traced to those who sent it, and the cache can be made again.
     connection.execute("DELETE FROM view_vector")
     changed = _erase_from_findings(connection, account_id, {row[0] for row in rows}, removed)
+    reviews.erase_account(connection, account_id)
     _erase_from_standings(connection, account_id)
     families.erase(connection, account_id, {row[0] for row in rows}, removed)
     watching.erase(connection, account_id, removed)
@@ -703,7 +685,7 @@ def _without(
 
 def _erase_from_reviews(connection: sqlite3.Connection, account_id: AccountId, finding_id: str) -> None:
     if not accounts_of_finding(connection, finding_id):
-        connection.execute("DELETE FROM review WHERE finding_id = ?", (finding_id,))
+        reviews.erase_finding(connection, finding_id)
         return
     rows = connection.execute("SELECT review_id, reason FROM review WHERE finding_id = ?", (finding_id,)).fetchall()
     connection.executemany(

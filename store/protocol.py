@@ -93,16 +93,6 @@ class Store(Protocol):
         """
         ...
 
-    # --- settings
-
-    def setting(self, name: str) -> str | None:
-        """What was recorded about the folder under a name; None for nothing."""
-        ...
-
-    def put_setting(self, name: str, value: str) -> None:
-        """Record something about the folder, in place of what is there."""
-        ...
-
     # --- ingest
 
     def append(self, exchanges: Sequence[Exchange]) -> IngestResult:
@@ -307,17 +297,24 @@ class Store(Protocol):
 
         That id is "" when no whole run is done, whatever was found on slices.
 
-        Ordered by severity and confidence, falling, then by id; under their present review.
+        Ordered by severity and confidence, falling, then by id; under what was decided by now: those that reviewers
+        merged are one, and accounts that they excluded are told apart.
 
         Raises:
             NotFoundError: there is no such run.
         """
         ...
 
+    def reported(self, run_id: str = "") -> tuple[str, list[Finding]]:
+        """As `findings`, but as the run reported them, whatever was decided: what a later run is compared with."""
+        ...
+
     def finding(self, finding_id: FindingId, run_id: str = "") -> Finding:
         """A finding as one run reports it, without an id the newest that has it.
 
         Findings of different slices have different ids.
+
+        By the id of one that was merged into another, that other.
 
         Raises:
             NotFoundError: there is no such finding, or that run does not report it.
@@ -329,14 +326,26 @@ class Store(Protocol):
         ...
 
     def reviews(self, finding_id: FindingId) -> list[Review]:
-        """The decisions on a finding, oldest first."""
+        """The history of a finding and of those merged with it, oldest first."""
         ...
 
-    def add_review(self, review: Review) -> Finding:
-        """Record a decision and its outbox event, on a slice's finding too; returns the finding under it.
+    def add_review(self, review: Review, *, version: int | None = None) -> Finding:
+        """Record an entry in the history of a finding and its outbox event, on a slice's finding too.
+
+        What the entry says is done in the same transaction; an entry on a finding that was merged into another is made
+        on that other. `decision` counts only where something is decided.
+
+        Args:
+            version: the version of the finding that was looked at; None for whatever it is.
+
+        Returns:
+            The finding as it is then.
 
         Raises:
-            NotFoundError: there is no such finding.
+            NotFoundError: there is no such finding, or none of those to be merged.
+            ConflictError: the finding has another version by now, or those to be merged are one already.
+            InvalidError: what is to be merged is of different kinds, what is to be taken back is not there, accounts
+                are not in the finding, or too few would be left.
         """
         ...
 

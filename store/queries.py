@@ -15,10 +15,7 @@ from coterie.domain import (
     Exchange,
     ExchangeId,
     Finding,
-    FindingId,
     NotFoundError,
-    Review,
-    ReviewState,
     Run,
     RunState,
     SearchFilter,
@@ -58,12 +55,6 @@ def model(connection: sqlite3.Connection) -> tuple[str, int] | None:
     """The embedding model's id and dimensions."""
     found = dict(connection.execute("SELECT name, value FROM setting WHERE name IN ('model_id', 'dim')").fetchall())
     return (found["model_id"], int(found["dim"])) if found else None
-
-
-def setting(connection: sqlite3.Connection, name: str) -> str | None:
-    """What is recorded about the folder under a name."""
-    row = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
-    return row[0] if row else None
 
 
 def pending_texts(connection: sqlite3.Connection, limit: int) -> list[tuple[TextId, str]]:
@@ -328,8 +319,6 @@ def _conditions(search_filter: SearchFilter) -> tuple[list[str], list[Any]]:
 
 # --- runs, findings, reviews ----------------------------------------------------------------------------------
 
-_REVIEW = "(SELECT decision FROM review w WHERE w.finding_id = f.finding_id ORDER BY review_id DESC LIMIT 1)"
-
 
 def run(connection: sqlite3.Connection, run_id: str) -> Run:
     """A run by id, or the newest."""
@@ -368,24 +357,10 @@ def newest_done_run(connection: sqlite3.Connection, part: Slice = WHOLE) -> str:
 
 
 def findings(connection: sqlite3.Connection, run_id: str) -> tuple[str, list[Finding]]:
-    """A run's findings, or the newest finished whole run's."""
+    """A run's findings, or the newest finished whole run's, as the run reported them."""
     chosen = run(connection, run_id).run_id if run_id else newest_done_run(connection)
-    rows = connection.execute(f"SELECT f.record, {_REVIEW} FROM finding f WHERE f.run_id = ?", (chosen,)).fetchall()
-    return chosen, sorted((finding_from(*row) for row in rows), key=finding_order)
-
-
-def finding(connection: sqlite3.Connection, finding_id: FindingId, run_id: str = "") -> Finding:
-    """A finding as one run reports it; without an id, the newest that has it."""
-    row = connection.execute(
-        f"SELECT f.record, {_REVIEW} FROM finding f JOIN run r ON r.run_id = f.run_id WHERE f.finding_id = ?"
-        " AND (? = '' OR f.run_id = ?) ORDER BY r.created_us DESC, r.run_id DESC LIMIT 1",
-        (finding_id, run_id, run_id),
-    ).fetchone()
-    if row is None and run_id:
-        raise NotFoundError(f"run {run_id} reports no finding {finding_id}: list its findings to see their ids")
-    if row is None:
-        raise NotFoundError(f"there is no finding {finding_id}: list the findings to see their ids")
-    return finding_from(*row)
+    rows = connection.execute("SELECT record FROM finding WHERE run_id = ?", (chosen,)).fetchall()
+    return chosen, sorted((finding_from(record) for (record,) in rows), key=finding_order)
 
 
 def accounts_of_finding(connection: sqlite3.Connection, finding_id: str) -> set[str]:
@@ -398,17 +373,6 @@ def accounts_of_finding(connection: sqlite3.Connection, finding_id: str) -> set[
     return {account_id for (account_id,) in rows}
 
 
-def reviews(connection: sqlite3.Connection, finding_id: FindingId) -> list[Review]:
-    """A finding's decisions, oldest first."""
-    rows = connection.execute(
-        "SELECT finding_id, decision, reason, reviewer, time_us FROM review WHERE finding_id = ? ORDER BY review_id",
-        (finding_id,),
-    )
-    return [
-        Review(FindingId(row[0]), ReviewState(row[1]), reason=row[2], reviewer=row[3], time_us=row[4]) for row in rows
-    ]
-
-
 def standing(connection: sqlite3.Connection, account_id: AccountId) -> tuple[str, Standing | None]:
     """Where an account stands in the newest finished whole run."""
     run_id = newest_done_run(connection)
@@ -416,16 +380,6 @@ def standing(connection: sqlite3.Connection, account_id: AccountId) -> tuple[str
         "SELECT record FROM standing WHERE run_id = ? AND account_id = ?", (run_id, account_id)
     ).fetchone()
     return run_id, standing_from(row[0]) if row else None
-
-
-def events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Finding]]:
-    """The outbox after an event, each finding under its present review."""
-    rows = connection.execute(
-        f"SELECT v.event_id, f.record, {_REVIEW} FROM event v JOIN finding f"
-        " ON f.run_id = v.run_id AND f.finding_id = v.finding_id WHERE v.event_id > ? ORDER BY v.event_id LIMIT ?",
-        (after, limit),
-    ).fetchall()
-    return [(event_id, finding_from(record, review)) for event_id, record, review in rows]
 
 
 def log_position(connection: sqlite3.Connection) -> tuple[LogSequence, TextId]:

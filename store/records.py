@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from typing import Any
 
 from coterie.domain import (
@@ -25,6 +25,7 @@ from coterie.domain import (
 
 # One for all: json.dumps would make another for every exchange.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=dict)
+_FILLED_IN = ("joined_since", "version", "assignee", "excluded", "merged")
 _SEVERITY_RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 
@@ -34,7 +35,8 @@ def to_record(value: Run | Finding | Standing) -> str:
     if isinstance(value, Run):
         record["slice_key"] = value.slice.key
     if isinstance(value, Finding):
-        record.pop("joined_since")  # has a table of its own: what a run reports does not change
+        for name in _FILLED_IN:  # have tables of their own: what a run reports does not change
+            record.pop(name)
     return to_json(record)
 
 
@@ -64,10 +66,10 @@ def standing_from(record: str) -> Standing:
     return Standing(**{**values, "findings": tuple(values["findings"])})
 
 
-def finding_from(record: str, review: str | None = None) -> Finding:
-    """The finding of a record, under the newest review's decision where there is one."""
+def finding_from(record: str) -> Finding:
+    """The finding of a record, as its run reported it."""
     values = json.loads(record)
-    finding = Finding(
+    return Finding(
         **{
             **values,
             "kind": FindingKind(values["kind"]),
@@ -84,7 +86,6 @@ def finding_from(record: str, review: str | None = None) -> Finding:
             "text_ids": tuple(values["text_ids"]),
         }
     )
-    return replace(finding, review=ReviewState(review)) if review else finding
 
 
 def finding_order(finding: Finding) -> tuple[int, float, str]:

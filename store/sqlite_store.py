@@ -52,7 +52,7 @@ from coterie.domain import (
     printable,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import access, changes, dossier, erasing, families, queries, watching
+from coterie.store import access, changes, dossier, erasing, families, queries, reviews, watching
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
@@ -139,15 +139,6 @@ class SqliteStore(Store):
 
     def bind_model(self, model_id: str, dim: int) -> None:
         self._writer.run(lambda transaction: changes.bind_model(transaction, model_id, dim))
-
-    # --- settings
-
-    def setting(self, name: str) -> str | None:
-        with self._readers.snapshot() as connection:
-            return queries.setting(connection, name)
-
-    def put_setting(self, name: str, value: str) -> None:
-        self._writer.run(lambda transaction: changes.put_setting(transaction, name, value))
 
     # --- ingest
 
@@ -284,12 +275,15 @@ class SqliteStore(Store):
 
     def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
         with self._readers.snapshot() as connection:
-            chosen, found = queries.findings(connection, run_id)
-            return chosen, watching.with_joined(connection, found)
+            return reviews.findings(connection, run_id)
+
+    def reported(self, run_id: str = "") -> tuple[str, list[Finding]]:
+        with self._readers.snapshot() as connection:
+            return queries.findings(connection, run_id)
 
     def finding(self, finding_id: FindingId, run_id: str = "") -> Finding:
         with self._readers.snapshot() as connection:
-            return watching.with_joined(connection, [queries.finding(connection, finding_id, run_id)])[0]
+            return reviews.finding(connection, finding_id, run_id)
 
     def finding_lineage(self, finding_id: FindingId, run_id: RunId, *, limit: int) -> list[LineageStep]:
         with self._readers.snapshot() as connection:
@@ -297,10 +291,10 @@ class SqliteStore(Store):
 
     def reviews(self, finding_id: FindingId) -> list[Review]:
         with self._readers.snapshot() as connection:
-            return queries.reviews(connection, finding_id)
+            return reviews.history(connection, finding_id)
 
-    def add_review(self, review: Review) -> Finding:
-        return self._writer.run(lambda transaction: changes.add_review(transaction, review))
+    def add_review(self, review: Review, *, version: int | None = None) -> Finding:
+        return self._writer.run(lambda transaction: changes.add_review(transaction, review, version))
 
     def standing(self, account_id: AccountId) -> tuple[str, Standing | None]:
         with self._readers.snapshot() as connection:
@@ -322,9 +316,7 @@ class SqliteStore(Store):
 
     def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
         with self._readers.snapshot() as connection:
-            events = queries.events(connection, after, limit)
-            found = watching.with_joined(connection, [finding for _, finding in events])
-            return [(number, finding) for (number, _), finding in zip(events, found, strict=True)]
+            return reviews.events(connection, after, limit)
 
     def last_event(self) -> int:
         with self._readers.snapshot() as connection:

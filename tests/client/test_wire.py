@@ -15,6 +15,7 @@ from coterie.domain import (
     Erasure,
     Evidence,
     Exchange,
+    ExcludedAccount,
     Family,
     FamilyLineage,
     Finding,
@@ -80,6 +81,10 @@ FINDING = Finding(
     run_id="r1",  # type: ignore[arg-type]
     provisional=True,
     joined_since=(JoinedAccount("a9", 30, 4, 1e-6),),  # type: ignore[arg-type]
+    version=7,
+    assignee="kim",
+    excluded=(ExcludedAccount("a8", 3, "ann", "a shared office", 9),),  # type: ignore[arg-type]
+    merged=("f2", "f3"),  # type: ignore[arg-type]
 )
 RUN = Run("r1", RunState.FAILED, 1, "schedule", 2, 3, 4, 5, "embed", 0.5, "disk full", {"n": 2.0}, {"k": 30.0})  # type: ignore[arg-type]
 SLICE = Slice(("m1",), ("a1", "a2"), {"organisation": "o"}, 7, TextField.RESPONSE)  # type: ignore[arg-type]

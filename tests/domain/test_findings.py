@@ -101,6 +101,10 @@ CONTRACT = {
     "exemplars": ["e-1", "e-2"],
     "provisional": False,
     "joined_since": [],
+    "version": 0,
+    "assignee": "",
+    "excluded": [],
+    "merged": [],
 }
 
 

@@ -15,6 +15,7 @@ from coterie.domain import (
     NotFoundError,
     ParameterSet,
     Review,
+    ReviewBasis,
     ReviewState,
     Run,
     RunState,
@@ -247,7 +248,10 @@ def test_a_review_follows_the_finding_from_run_to_run(store: SqliteStore, run: M
     ]
     for decision in decisions:
         assert store.add_review(decision).review is decision.decision
-    assert store.reviews("f") == decisions
+    assert [
+        dataclasses.replace(item, version=0, run_id="", basis=ReviewBasis()) for item in store.reviews("f")
+    ] == decisions
+    assert [(item.version, item.run_id) for item in store.reviews("f")] == [(1, "r1"), (2, "r1")]
     assert store.reviews("g") == []
     finish(store, run("r2", 2), [finding("f"), finding("g")])
     for run_id in ("", "r1", "r2"):

@@ -193,6 +193,54 @@ REVIEW_STATE_DISMISSED: ReviewState.ValueType  # 5
 """Held to be innocent."""
 Global___ReviewState: _TypeAlias = ReviewState  # noqa: Y015
 
+class _ReviewAction:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _ReviewActionEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_ReviewAction.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    REVIEW_ACTION_UNSPECIFIED: _ReviewAction.ValueType  # 0
+    """From a server before there were others: a decision."""
+    REVIEW_ACTION_DECIDE: _ReviewAction.ValueType  # 1
+    """A decision."""
+    REVIEW_ACTION_COMMENT: _ReviewAction.ValueType  # 2
+    """A comment."""
+    REVIEW_ACTION_ASSIGN: _ReviewAction.ValueType  # 3
+    """It was given to somebody, or taken from everybody."""
+    REVIEW_ACTION_MERGE: _ReviewAction.ValueType  # 4
+    """Other findings became one with it."""
+    REVIEW_ACTION_UNMERGE: _ReviewAction.ValueType  # 5
+    """They are findings of their own again."""
+    REVIEW_ACTION_SPLIT: _ReviewAction.ValueType  # 6
+    """Accounts are not part of it."""
+    REVIEW_ACTION_RESTORE: _ReviewAction.ValueType  # 7
+    """They are part of it after all."""
+    REVIEW_ACTION_CARRY: _ReviewAction.ValueType  # 8
+    """The service carried decisions over to what a later run reports, or reopened what they no longer cover."""
+
+class ReviewAction(_ReviewAction, metaclass=_ReviewActionEnumTypeWrapper):
+    """What was done to a finding."""
+
+REVIEW_ACTION_UNSPECIFIED: ReviewAction.ValueType  # 0
+"""From a server before there were others: a decision."""
+REVIEW_ACTION_DECIDE: ReviewAction.ValueType  # 1
+"""A decision."""
+REVIEW_ACTION_COMMENT: ReviewAction.ValueType  # 2
+"""A comment."""
+REVIEW_ACTION_ASSIGN: ReviewAction.ValueType  # 3
+"""It was given to somebody, or taken from everybody."""
+REVIEW_ACTION_MERGE: ReviewAction.ValueType  # 4
+"""Other findings became one with it."""
+REVIEW_ACTION_UNMERGE: ReviewAction.ValueType  # 5
+"""They are findings of their own again."""
+REVIEW_ACTION_SPLIT: ReviewAction.ValueType  # 6
+"""Accounts are not part of it."""
+REVIEW_ACTION_RESTORE: ReviewAction.ValueType  # 7
+"""They are part of it after all."""
+REVIEW_ACTION_CARRY: ReviewAction.ValueType  # 8
+"""The service carried decisions over to what a later run reports, or reopened what they no longer cover."""
+Global___ReviewAction: _TypeAlias = ReviewAction  # noqa: Y015
+
 @_typing.final
 class Finding(_message.Message):
     """A claim with its evidence."""
@@ -218,6 +266,10 @@ class Finding(_message.Message):
     RUN_ID_FIELD_NUMBER: _builtins.int
     PROVISIONAL_FIELD_NUMBER: _builtins.int
     JOINED_SINCE_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    EXCLUDED_FIELD_NUMBER: _builtins.int
+    MERGED_FIELD_NUMBER: _builtins.int
     finding_id: _builtins.str
     """Keeps its value from run to run."""
     kind: Global___FindingKind.ValueType
@@ -240,6 +292,10 @@ class Finding(_message.Message):
     """The run that reports it."""
     provisional: _builtins.bool
     """It was found by a run that was started early because a pool was growing, and by no other yet."""
+    version: _builtins.int
+    """The number of the last entry in its history, 0 before the first: what a decision says it has seen."""
+    assignee: _builtins.str
+    """Whose it is to look at; empty for nobody's. Up to 256 characters."""
     @_builtins.property
     def lineage_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Earlier findings it came from, when merged or split."""
@@ -274,6 +330,14 @@ class Finding(_message.Message):
         and once a newer whole run is done.
         """
 
+    @_builtins.property
+    def excluded(self) -> _containers.RepeatedCompositeFieldContainer[Global___ExcludedAccount]:
+        """Accounts that the run put into it and a reviewer took out; they are not among `accounts`. Empty when there are none."""
+
+    @_builtins.property
+    def merged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Other findings of the run that a reviewer made one with it; empty when there are none."""
+
     def __init__(
         self,
         *,
@@ -296,14 +360,56 @@ class Finding(_message.Message):
         run_id: _builtins.str = ...,
         provisional: _builtins.bool = ...,
         joined_since: _abc.Iterable[Global___JoinedAccount] | None = ...,
+        version: _builtins.int = ...,
+        assignee: _builtins.str = ...,
+        excluded: _abc.Iterable[Global___ExcludedAccount] | None = ...,
+        merged: _abc.Iterable[_builtins.str] | None = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "joined_since", b"joined_since", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "provisional", b"provisional", "review", b"review", "run_id", b"run_id", "severity", b"severity", "title", b"title"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "assignee", b"assignee", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "excluded", b"excluded", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "joined_since", b"joined_since", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "merged", b"merged", "provisional", b"provisional", "review", b"review", "run_id", b"run_id", "severity", b"severity", "title", b"title", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class ExcludedAccount(_message.Message):
+    """An account that a reviewer found not to be part of a finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ACCOUNT_ID_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    account_id: _builtins.str
+    """The account."""
+    exchanges: _builtins.int
+    """Its exchanges in the finding's pool as the run counts them; 0 where it only came since the run."""
+    reviewer: _builtins.str
+    """Who took it out; empty when unknown."""
+    reason: _builtins.str
+    """Why."""
+    time_us: _builtins.int
+    """When, microseconds since 1970-01-01 UTC."""
+    def __init__(
+        self,
+        *,
+        account_id: _builtins.str = ...,
+        exchanges: _builtins.int = ...,
+        reviewer: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        time_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_id", b"account_id", "exchanges", b"exchanges", "reason", b"reason", "reviewer", b"reviewer", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ExcludedAccount: _TypeAlias = ExcludedAccount  # noqa: Y015
 
 @_typing.final
 class JoinedAccount(_message.Message):
@@ -600,7 +706,7 @@ class GetFindingResponse(_message.Message):
 
     @_builtins.property
     def reviews(self) -> _containers.RepeatedCompositeFieldContainer[Global___Review]:
-        """Decisions made on it, oldest first."""
+        """Its history: decisions and what else was done to it and to those merged into it, oldest first."""
 
     @_builtins.property
     def exemplars(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Exchange]:
@@ -623,7 +729,7 @@ Global___GetFindingResponse: _TypeAlias = GetFindingResponse  # noqa: Y015
 
 @_typing.final
 class Review(_message.Message):
-    """A person's decision."""
+    """An entry in the history of a finding."""
 
     DESCRIPTOR: _descriptor.Descriptor
 
@@ -631,14 +737,45 @@ class Review(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REVIEWER_FIELD_NUMBER: _builtins.int
     TIME_US_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    FINDING_IDS_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    RUN_ID_FIELD_NUMBER: _builtins.int
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    ACCOUNTS_FIELD_NUMBER: _builtins.int
     decision: Global___ReviewState.ValueType
-    """What was decided."""
+    """What was decided; of an entry that decides nothing, the state as it was."""
     reason: _builtins.str
     """Why."""
     reviewer: _builtins.str
     """Who; empty when unknown."""
     time_us: _builtins.int
     """When, microseconds since 1970-01-01 UTC."""
+    action: Global___ReviewAction.ValueType
+    """What was done."""
+    assignee: _builtins.str
+    """Of an assignment: to whom; empty takes it from everybody."""
+    version: _builtins.int
+    """The number of the entry, and so the finding's version from here on; at least 1."""
+    run_id: _builtins.str
+    """The run whose report of the finding was looked at; empty when unknown."""
+    finding_id: _builtins.str
+    """The finding that the entry is on: this one, or one that was merged into it."""
+    confidence: _builtins.float
+    """How sure the report was, 0 to 1."""
+    accounts: _builtins.int
+    """How many accounts the report had, excluded ones left out; 0 when unknown."""
+    @_builtins.property
+    def finding_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a merge, or its undoing: the other findings."""
+
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Of a split, or its undoing, and of what was carried over: the accounts."""
+
     def __init__(
         self,
         *,
@@ -646,10 +783,19 @@ class Review(_message.Message):
         reason: _builtins.str = ...,
         reviewer: _builtins.str = ...,
         time_us: _builtins.int = ...,
+        action: Global___ReviewAction.ValueType = ...,
+        assignee: _builtins.str = ...,
+        finding_ids: _abc.Iterable[_builtins.str] | None = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        version: _builtins.int = ...,
+        run_id: _builtins.str = ...,
+        finding_id: _builtins.str = ...,
+        confidence: _builtins.float = ...,
+        accounts: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "reason", b"reason", "reviewer", b"reviewer", "time_us", b"time_us"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["account_ids", b"account_ids", "accounts", b"accounts", "action", b"action", "assignee", b"assignee", "confidence", b"confidence", "decision", b"decision", "finding_id", b"finding_id", "finding_ids", b"finding_ids", "reason", b"reason", "reviewer", b"reviewer", "run_id", b"run_id", "time_us", b"time_us", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -715,6 +861,7 @@ class ReviewFindingRequest(_message.Message):
     DECISION_FIELD_NUMBER: _builtins.int
     REASON_FIELD_NUMBER: _builtins.int
     REVIEWER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
     finding_id: _builtins.str
     """The finding."""
     decision: Global___ReviewState.ValueType
@@ -722,7 +869,11 @@ class ReviewFindingRequest(_message.Message):
     reason: _builtins.str
     """Why: 1 to 2000 characters [reason_chars_max = 2000]."""
     reviewer: _builtins.str
-    """Who; empty when unknown. Up to 256 characters."""
+    """Who; empty when unknown. Up to 256 characters. Of no effect where callers are known by their tokens."""
+    version: _builtins.int
+    """The version of the finding that was looked at: it is a conflict when the finding has another by now. Absent decides
+    whatever was done meanwhile.
+    """
     def __init__(
         self,
         *,
@@ -730,12 +881,15 @@ class ReviewFindingRequest(_message.Message):
         decision: Global___ReviewState.ValueType = ...,
         reason: _builtins.str = ...,
         reviewer: _builtins.str = ...,
+        version: _builtins.int | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["decision", b"decision", "finding_id", b"finding_id", "reason", b"reason", "reviewer", b"reviewer"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "decision", b"decision", "finding_id", b"finding_id", "reason", b"reason", "reviewer", b"reviewer", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
-    def WhichOneof(self, oneof_group: _Never) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
 
 Global___ReviewFindingRequest: _TypeAlias = ReviewFindingRequest  # noqa: Y015
 
@@ -762,6 +916,270 @@ class ReviewFindingResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___ReviewFindingResponse: _TypeAlias = ReviewFindingResponse  # noqa: Y015
+
+@_typing.final
+class CommentFindingRequest(_message.Message):
+    """A comment to record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    TEXT_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    finding_id: _builtins.str
+    """The finding."""
+    text: _builtins.str
+    """What to say: 1 to 2000 characters."""
+    reviewer: _builtins.str
+    """Who; as in ReviewFindingRequest."""
+    version: _builtins.int
+    """The version that was looked at; as in ReviewFindingRequest."""
+    def __init__(
+        self,
+        *,
+        finding_id: _builtins.str = ...,
+        text: _builtins.str = ...,
+        reviewer: _builtins.str = ...,
+        version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "finding_id", b"finding_id", "reviewer", b"reviewer", "text", b"text", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___CommentFindingRequest: _TypeAlias = CommentFindingRequest  # noqa: Y015
+
+@_typing.final
+class CommentFindingResponse(_message.Message):
+    """The finding as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def finding(self) -> Global___Finding:
+        """The finding."""
+
+    def __init__(
+        self,
+        *,
+        finding: Global___Finding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CommentFindingResponse: _TypeAlias = CommentFindingResponse  # noqa: Y015
+
+@_typing.final
+class AssignFindingRequest(_message.Message):
+    """Whose a finding is to look at."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    ASSIGNEE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    finding_id: _builtins.str
+    """The finding."""
+    assignee: _builtins.str
+    """To whom; empty takes it from everybody. Up to 256 characters."""
+    reason: _builtins.str
+    """Why: up to 2000 characters; may be empty."""
+    reviewer: _builtins.str
+    """Who assigns; as in ReviewFindingRequest."""
+    version: _builtins.int
+    """The version that was looked at; as in ReviewFindingRequest."""
+    def __init__(
+        self,
+        *,
+        finding_id: _builtins.str = ...,
+        assignee: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        reviewer: _builtins.str = ...,
+        version: _builtins.int | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "assignee", b"assignee", "finding_id", b"finding_id", "reason", b"reason", "reviewer", b"reviewer", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___AssignFindingRequest: _TypeAlias = AssignFindingRequest  # noqa: Y015
+
+@_typing.final
+class AssignFindingResponse(_message.Message):
+    """The finding as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def finding(self) -> Global___Finding:
+        """The finding."""
+
+    def __init__(
+        self,
+        *,
+        finding: Global___Finding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AssignFindingResponse: _TypeAlias = AssignFindingResponse  # noqa: Y015
+
+@_typing.final
+class MergeFindingsRequest(_message.Message):
+    """Findings that are one campaign."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    MERGED_FINDING_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    UNDO_FIELD_NUMBER: _builtins.int
+    finding_id: _builtins.str
+    """The one that keeps its id, its state and its history."""
+    reason: _builtins.str
+    """Why: 1 to 2000 characters."""
+    reviewer: _builtins.str
+    """Who; as in ReviewFindingRequest."""
+    version: _builtins.int
+    """The version of `finding_id` that was looked at; as in ReviewFindingRequest."""
+    undo: _builtins.bool
+    """Make them findings of their own again."""
+    @_builtins.property
+    def merged_finding_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The others: of the same kind, 1 to 100 [merged_findings_max = 100]."""
+
+    def __init__(
+        self,
+        *,
+        finding_id: _builtins.str = ...,
+        merged_finding_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        reviewer: _builtins.str = ...,
+        version: _builtins.int | None = ...,
+        undo: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "finding_id", b"finding_id", "merged_finding_ids", b"merged_finding_ids", "reason", b"reason", "reviewer", b"reviewer", "undo", b"undo", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___MergeFindingsRequest: _TypeAlias = MergeFindingsRequest  # noqa: Y015
+
+@_typing.final
+class MergeFindingsResponse(_message.Message):
+    """The finding as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def finding(self) -> Global___Finding:
+        """The finding that holds them all."""
+
+    def __init__(
+        self,
+        *,
+        finding: Global___Finding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___MergeFindingsResponse: _TypeAlias = MergeFindingsResponse  # noqa: Y015
+
+@_typing.final
+class SplitFindingRequest(_message.Message):
+    """Accounts that are not part of a finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    ACCOUNT_IDS_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    VERSION_FIELD_NUMBER: _builtins.int
+    UNDO_FIELD_NUMBER: _builtins.int
+    finding_id: _builtins.str
+    """The finding."""
+    reason: _builtins.str
+    """Why: 1 to 2000 characters."""
+    reviewer: _builtins.str
+    """Who; as in ReviewFindingRequest."""
+    version: _builtins.int
+    """The version that was looked at; as in ReviewFindingRequest."""
+    undo: _builtins.bool
+    """Put them back."""
+    @_builtins.property
+    def account_ids(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """The accounts: 1 to 10000, of which the finding holds each; fewer than all that it holds."""
+
+    def __init__(
+        self,
+        *,
+        finding_id: _builtins.str = ...,
+        account_ids: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        reviewer: _builtins.str = ...,
+        version: _builtins.int | None = ...,
+        undo: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "account_ids", b"account_ids", "finding_id", b"finding_id", "reason", b"reason", "reviewer", b"reviewer", "undo", b"undo", "version", b"version"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
+    _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__version) -> _WhichOneofReturnType__version | None: ...
+
+Global___SplitFindingRequest: _TypeAlias = SplitFindingRequest  # noqa: Y015
+
+@_typing.final
+class SplitFindingResponse(_message.Message):
+    """The finding as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FINDING_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def finding(self) -> Global___Finding:
+        """The finding."""
+
+    def __init__(
+        self,
+        *,
+        finding: Global___Finding | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["finding", b"finding"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___SplitFindingResponse: _TypeAlias = SplitFindingResponse  # noqa: Y015
 
 @_typing.final
 class GetAccountRequest(_message.Message):

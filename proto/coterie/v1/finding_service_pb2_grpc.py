@@ -60,6 +60,26 @@ class FindingServiceStub:
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.ReviewFindingRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_finding__service__pb2.ReviewFindingResponse.FromString,
                 _registered_method=True)
+        self.CommentFinding = channel.unary_unary(
+                '/coterie.v1.FindingService/CommentFinding',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.CommentFindingRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.CommentFindingResponse.FromString,
+                _registered_method=True)
+        self.AssignFinding = channel.unary_unary(
+                '/coterie.v1.FindingService/AssignFinding',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.AssignFindingRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.AssignFindingResponse.FromString,
+                _registered_method=True)
+        self.MergeFindings = channel.unary_unary(
+                '/coterie.v1.FindingService/MergeFindings',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.MergeFindingsRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.MergeFindingsResponse.FromString,
+                _registered_method=True)
+        self.SplitFinding = channel.unary_unary(
+                '/coterie.v1.FindingService/SplitFinding',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/coterie.v1.FindingService/GetAccount',
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.GetAccountRequest.SerializeToString,
@@ -112,6 +132,34 @@ class FindingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CommentFinding(self, request, context):
+        """Records a comment; it decides nothing.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def AssignFinding(self, request, context):
+        """Says whose it is to look at a finding.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def MergeFindings(self, request, context):
+        """Makes findings that are one campaign one, in this run, in those before and in those that follow; or takes it back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def SplitFinding(self, request, context):
+        """Takes accounts that are not part of a finding out of it, in every run; or puts them back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAccount(self, request, context):
         """Whether an account is in anything, and if not, how near it was.
         """
@@ -153,6 +201,26 @@ def add_FindingServiceServicer_to_server(servicer, server):
                     servicer.ReviewFinding,
                     request_deserializer=coterie_dot_v1_dot_finding__service__pb2.ReviewFindingRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_finding__service__pb2.ReviewFindingResponse.SerializeToString,
+            ),
+            'CommentFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.CommentFinding,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.CommentFindingRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.CommentFindingResponse.SerializeToString,
+            ),
+            'AssignFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.AssignFinding,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.AssignFindingRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.AssignFindingResponse.SerializeToString,
+            ),
+            'MergeFindings': grpc.unary_unary_rpc_method_handler(
+                    servicer.MergeFindings,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.MergeFindingsRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.MergeFindingsResponse.SerializeToString,
+            ),
+            'SplitFinding': grpc.unary_unary_rpc_method_handler(
+                    servicer.SplitFinding,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingResponse.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -301,6 +369,114 @@ class FindingService:
             '/coterie.v1.FindingService/ReviewFinding',
             coterie_dot_v1_dot_finding__service__pb2.ReviewFindingRequest.SerializeToString,
             coterie_dot_v1_dot_finding__service__pb2.ReviewFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CommentFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/CommentFinding',
+            coterie_dot_v1_dot_finding__service__pb2.CommentFindingRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.CommentFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def AssignFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/AssignFinding',
+            coterie_dot_v1_dot_finding__service__pb2.AssignFindingRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.AssignFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def MergeFindings(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/MergeFindings',
+            coterie_dot_v1_dot_finding__service__pb2.MergeFindingsRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.MergeFindingsResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def SplitFinding(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/SplitFinding',
+            coterie_dot_v1_dot_finding__service__pb2.SplitFindingRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.SplitFindingResponse.FromString,
             options,
             channel_credentials,
             insecure,

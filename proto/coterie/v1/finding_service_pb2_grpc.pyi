@@ -45,6 +45,14 @@ class FindingServiceStub:
     """
     ReviewFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ReviewFindingRequest, _finding_service_pb2.ReviewFindingResponse]
     """Records a person's decision."""
+    CommentFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.CommentFindingRequest, _finding_service_pb2.CommentFindingResponse]
+    """Records a comment; it decides nothing."""
+    AssignFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.AssignFindingRequest, _finding_service_pb2.AssignFindingResponse]
+    """Says whose it is to look at a finding."""
+    MergeFindings: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.MergeFindingsRequest, _finding_service_pb2.MergeFindingsResponse]
+    """Makes findings that are one campaign one, in this run, in those before and in those that follow; or takes it back."""
+    SplitFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.SplitFindingRequest, _finding_service_pb2.SplitFindingResponse]
+    """Takes accounts that are not part of a finding out of it, in every run; or puts them back."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]
     """Whether an account is in anything, and if not, how near it was."""
     ListFamilies: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]
@@ -67,6 +75,14 @@ class FindingServiceAsyncStub(FindingServiceStub):
     """
     ReviewFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ReviewFindingRequest, _finding_service_pb2.ReviewFindingResponse]  # type: ignore[assignment]
     """Records a person's decision."""
+    CommentFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.CommentFindingRequest, _finding_service_pb2.CommentFindingResponse]  # type: ignore[assignment]
+    """Records a comment; it decides nothing."""
+    AssignFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.AssignFindingRequest, _finding_service_pb2.AssignFindingResponse]  # type: ignore[assignment]
+    """Says whose it is to look at a finding."""
+    MergeFindings: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.MergeFindingsRequest, _finding_service_pb2.MergeFindingsResponse]  # type: ignore[assignment]
+    """Makes findings that are one campaign one, in this run, in those before and in those that follow; or takes it back."""
+    SplitFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.SplitFindingRequest, _finding_service_pb2.SplitFindingResponse]  # type: ignore[assignment]
+    """Takes accounts that are not part of a finding out of it, in every run; or puts them back."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]  # type: ignore[assignment]
     """Whether an account is in anything, and if not, how near it was."""
     ListFamilies: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]  # type: ignore[assignment]
@@ -116,6 +132,38 @@ class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_finding_service_pb2.ReviewFindingResponse, _abc.Awaitable[_finding_service_pb2.ReviewFindingResponse]]:
         """Records a person's decision."""
+
+    @_abc_1.abstractmethod
+    def CommentFinding(
+        self,
+        request: _finding_service_pb2.CommentFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.CommentFindingResponse, _abc.Awaitable[_finding_service_pb2.CommentFindingResponse]]:
+        """Records a comment; it decides nothing."""
+
+    @_abc_1.abstractmethod
+    def AssignFinding(
+        self,
+        request: _finding_service_pb2.AssignFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.AssignFindingResponse, _abc.Awaitable[_finding_service_pb2.AssignFindingResponse]]:
+        """Says whose it is to look at a finding."""
+
+    @_abc_1.abstractmethod
+    def MergeFindings(
+        self,
+        request: _finding_service_pb2.MergeFindingsRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.MergeFindingsResponse, _abc.Awaitable[_finding_service_pb2.MergeFindingsResponse]]:
+        """Makes findings that are one campaign one, in this run, in those before and in those that follow; or takes it back."""
+
+    @_abc_1.abstractmethod
+    def SplitFinding(
+        self,
+        request: _finding_service_pb2.SplitFindingRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.SplitFindingResponse, _abc.Awaitable[_finding_service_pb2.SplitFindingResponse]]:
+        """Takes accounts that are not part of a finding out of it, in every run; or puts them back."""
 
     @_abc_1.abstractmethod
     def GetAccount(
