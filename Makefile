@@ -30,7 +30,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,$(FAISS),dev]"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,exports,$(FAISS),dev]"
 	@touch $@
 
 demo: setup
@@ -67,7 +67,7 @@ types: setup
 	@rm -rf build/typed build/lib build/bdist.*
 	@$(BIN)/python -m pip install --quiet --no-deps --target build/typed .
 	$(BIN)/mypy -p coterie.domain -p coterie.embedder -p coterie.store -p coterie.index -p coterie.detection \
-		-p coterie.client -p coterie.simulation -p coterie.figures -p coterie.console -p coterie.server
+		-p coterie.client -p coterie.simulation -p coterie.figures -p coterie.exports -p coterie.console -p coterie.server
 
 layers: setup
 	$(BIN)/lint-imports

@@ -5,7 +5,10 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 from ipaddress import ip_address
+from pathlib import Path
 from typing import Any
+
+import grpc
 
 from coterie.domain import LIMITS, InvalidError
 from coterie.v1 import (
@@ -54,6 +57,42 @@ class Stubs:
             admin=admin_service_pb2_grpc.AdminServiceStub(channel),
             access=access_service_pb2_grpc.AccessServiceStub(channel),
         )
+
+
+@dataclass(frozen=True, slots=True)
+class Tls:
+    """Files of a client that speaks TLS, PEM.
+
+    Attributes:
+        ca: the authorities that the server's certificate must be signed by; None takes those that come with gRPC.
+        cert, key: the client's own certificate chain and its key, for mutual TLS; both or neither.
+    """
+
+    ca: Path | None = None
+    cert: Path | None = None
+    key: Path | None = None
+
+    def credentials(self) -> grpc.ChannelCredentials:
+        """What gRPC wants.
+
+        Raises:
+            InvalidError: a file cannot be read, or one of certificate and key is missing.
+        """
+        if (self.cert is None) != (self.key is None):
+            raise InvalidError("a client's certificate and its key go together: give both or neither", field="tls")
+        return grpc.ssl_channel_credentials(_read(self.ca), _read(self.key), _read(self.cert))
+
+
+def _read(file: Path | None) -> bytes | None:
+    if file is None:
+        return None
+    try:
+        content = file.read_bytes()
+    except OSError as error:
+        raise InvalidError(f"cannot read {file}: {error.strerror}", field="tls") from error
+    if b"-----BEGIN " not in content:
+        raise InvalidError(f"{file} is not PEM: it must hold -----BEGIN", field="tls")
+    return content
 
 
 class _Authorised:
@@ -115,8 +154,8 @@ def check_token(token: str | None, address: str, *, encrypted: bool) -> str | No
         )
     if not encrypted and not is_private(address):
         raise InvalidError(
-            f"a token is not sent to {address} in the clear: use TLS (--tls-ca FILE, or tls= in the client library), "
-            "or reach the server through a tunnel that ends on this machine",
+            f"a token is not sent to {address} in the clear: use TLS (--tls-ca FILE or --tls, tls= in the client "
+            "library), or reach the server through a tunnel that ends on this machine",
             field="token",
         )
     return token

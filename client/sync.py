@@ -10,7 +10,7 @@ import grpc
 from numpy.typing import ArrayLike
 
 from coterie.client import calls, calls_access, wire
-from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, channel_options, check_address, check_token
+from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, Tls, channel_options, check_address, check_token
 from coterie.client.ingest import BATCH_DEFAULT, IN_FLIGHT_DEFAULT, REJECTIONS_KEPT_DEFAULT, Ingest, IngestSummary
 from coterie.client.retry import RetryPolicy
 from coterie.domain import (
@@ -81,18 +81,25 @@ class Client:
         timeout_s: float = TIMEOUT_DEFAULT_S,
         retry: RetryPolicy | None = None,
         token: str | None = None,
+        tls: Tls | None = None,
     ) -> "Client":
         """A client of the server at `host:port` or `unix:path`; the connection is made by the first call.
 
         Args:
             timeout_s: how long one call may take. Ingest and watching are not bounded by it.
             token: who calls, as it was minted; kept out of every log and error.
+            tls: speak TLS, with these files; None speaks in the clear.
 
         Raises:
-            InvalidError: no such form of address, or a token that would cross the network in the clear.
+            InvalidError: no such form of address, a file that cannot be used, or a token that would cross the network
+                in the clear.
         """
-        token = check_token(token, check_address(address), encrypted=False)
-        channel = grpc.insecure_channel(address, options=channel_options(address))
+        token = check_token(token, check_address(address), encrypted=tls is not None)
+        options = channel_options(address)
+        if tls is None:
+            channel = grpc.insecure_channel(address, options=options)
+        else:
+            channel = grpc.secure_channel(address, tls.credentials(), options=options)
         return cls(channel, timeout_s=timeout_s, retry=retry or RetryPolicy(), token=token)
 
     def __enter__(self) -> "Client":

@@ -9,7 +9,6 @@ from starlette.responses import Response
 
 from coterie.client import AsyncClient
 from coterie.console.forms import Form, query_form, read_form
-from coterie.console.readings import reading_of
 from coterie.console.sessions import Session
 from coterie.console.sharing import shared_parts
 from coterie.console.web import Console, see_other
@@ -21,6 +20,7 @@ from coterie.domain import (
     Lineage,
     ReviewState,
     Severity,
+    reading_of,
 )
 
 PAGE_FINDINGS = 50

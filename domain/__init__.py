@@ -84,6 +84,7 @@ from coterie.domain.queries import (
     Stats,
     TextField,
 )
+from coterie.domain.readings import READINGS, Reading, reading_of
 from coterie.domain.reviews import (
     CARRIED_MIN,
     SERVICE_REVIEWER,
@@ -117,6 +118,7 @@ __all__ = [
     "DOSSIER_LINEAGE_MAX",
     "ERASED",
     "LIMITS",
+    "READINGS",
     "RESERVED_ATTRIBUTES",
     "SERVICE_REVIEWER",
     "SHUFFLED_ITEMS_MAX",
@@ -174,6 +176,7 @@ __all__ = [
     "OverloadedError",
     "ParameterSet",
     "PendingErasure",
+    "Reading",
     "Rejection",
     "Residue",
     "Review",
@@ -216,6 +219,7 @@ __all__ = [
     "normalise",
     "parse_time",
     "printable",
+    "reading_of",
     "review_basis",
     "review_to_json",
     "text_digest",

@@ -9,9 +9,10 @@ from coterie.figures.null import null_figure
 from coterie.figures.overlap import overlap_figure
 from coterie.figures.raster import raster_figure
 from coterie.figures.volume import volume_figure
-from coterie.figures.whole import draw
+from coterie.figures.whole import PICTURE_OF, draw
 
 __all__ = [
+    "PICTURE_OF",
     "Figure",
     "alikeness_figure",
     "benchmark_figures",

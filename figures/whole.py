@@ -25,3 +25,32 @@ def draw(dossier: Dossier) -> tuple[Figure, ...]:
         lineage_figure(dossier),
     )
     return tuple(figure for figure in figures if figure is not None)
+
+
+PICTURE_OF = {
+    "exchangeability": "null",
+    "label_permutation": "null",
+    "neighbour_mixing": "alikeness",
+    "own_manner": "alikeness",
+    "share_spread": "volume",
+    "equal_shares": "volume",
+    "volume_past": "volume",
+    "other_traffic": "volume",
+    "history": "volume",
+    "excess_links": "families",
+    "template": "families",
+    "subject_stretches": "families",
+    "partition": "overlap",
+    "repeats": "overlap",
+    "benchmark_coverage": "benchmark-1",
+    "benchmark_dealt": "benchmark-1",
+    "benchmark_order": "benchmark-1",
+    "synchrony": "raster",
+    "relay": "raster",
+    "batch_rhythm": "raster",
+    "own_rhythm": "raster",
+    "equal_rhythm": "raster",
+    "equal_spans": "raster",
+    "keeps_hours": "raster",
+}
+"""By the name of a piece of evidence, the picture in which it is seen; what is not here is seen in none."""

@@ -128,6 +128,7 @@ class Guard:
 
     Args:
         required: whether a token is needed even where none was ever minted.
+        certificates: roles of callers without a token, by the common name of a certificate that mutual TLS has checked.
         local: who calls without a token, where the operating system vouches for that; then none is ever needed.
         now_us: the clock.
     """
@@ -137,11 +138,13 @@ class Guard:
         store: Store,
         *,
         required: bool = False,
+        certificates: Mapping[str, frozenset[Role]] | None = None,
         local: Caller | None = None,
         now_us: Callable[[], int] = lambda: time.time_ns() // 1_000,
     ) -> None:
         self._store = store
         self._required = required
+        self._certificates = certificates or {}
         self._local = local
         self._now_us = now_us
         self._minting = threading.Lock()
@@ -151,10 +154,23 @@ class Guard:
     @property
     def needs_token(self) -> bool:
         """Whether a call without one is refused."""
-        return self._local is None and (self._required or bool(self._known))
+        return self._local is None and (self._required or self.can_identify)
 
-    def identify(self, metadata: Iterable[tuple[str, str | bytes]]) -> Caller:
+    @property
+    def can_identify(self) -> bool:
+        """Whether anybody could be known: a token was minted, or certificates are mapped to callers."""
+        return bool(self._known or self._certificates)
+
+    @property
+    def reads_certificates(self) -> bool:
+        """Whether a caller may be known by a certificate."""
+        return bool(self._certificates)
+
+    def identify(self, metadata: Iterable[tuple[str, str | bytes]], common_names: Iterable[bytes] = ()) -> Caller:
         """Who makes a call with this metadata.
+
+        Args:
+            common_names: those of the caller's certificate, where mutual TLS has checked it. A token comes first.
 
         Raises:
             UnauthenticatedError: no token where one is needed, or one that is not valid.
@@ -164,6 +180,10 @@ class Guard:
             return self._caller(values)
         if self._local is not None:
             return self._local
+        for common_name in common_names:
+            name = common_name.decode("utf-8", "replace")
+            if name in self._certificates:
+                return Caller(name, self._certificates[name], Credential.CERTIFICATE)
         if self.needs_token:
             raise UnauthenticatedError(
                 "this service needs a token: set COTERIE_TOKEN or --token-file, or send metadata "

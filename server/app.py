@@ -37,6 +37,7 @@ from coterie.server.services_access import AccessService
 from coterie.server.services_findings import FindingService
 from coterie.server.services_ingest import IngestService
 from coterie.server.services_runs import RunService
+from coterie.server.tls import Certificates, ServerTls, parse_tls_callers
 from coterie.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
@@ -94,8 +95,14 @@ class Server:
         # Calls that only reach the store: they must not wait behind those that embed or search.
         self._quick_workers = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="coterie-quick")
         self._desk = Desk(engine, self._workers, self._quick_workers)
-        self._exposed = [listen for listen in (config.listen, config.console_listen) if not _stays_here(listen)]
-        self._guard = Guard(engine.store, required=bool(self._exposed), local=local)
+        beyond = [listen for listen in (config.listen, config.console_listen) if not _stays_here(listen)]
+        self._in_clear = [] if config.tls else beyond
+        self._guard = Guard(
+            engine.store,
+            required=bool(beyond),
+            certificates=parse_tls_callers(config.tls_callers),
+            local=local,
+        )
         self._health = health_aio.HealthServicer()
         self._grpc = grpc.aio.server(
             interceptors=[RequestIds(), CallInterceptor(), AccessInterceptor(self._guard)],
@@ -117,7 +124,7 @@ class Server:
             also: a second address, a Unix socket; empty for none.
 
         Raises:
-            UnavailableError: the address cannot be bound.
+            UnavailableError: the address cannot be bound, or the certificate cannot be used.
         """
         await self.set_health(serving=False)
         if listen.startswith("unix:") and not _fits_socket(Path(listen.removeprefix("unix:"))):
@@ -125,8 +132,12 @@ class Server:
                 f"cannot listen on {listen}: the path of a socket has at most {_SOCKET_PATH_BYTES_MAX} bytes; "
                 "choose a shorter one"
             )
+        certificates = Certificates(files) if (files := self._tls_of(listen)) else None
         try:
-            port = self._grpc.add_insecure_port(listen)
+            if certificates:
+                port = self._grpc.add_secure_port(listen, certificates.credentials())
+            else:
+                port = self._grpc.add_insecure_port(listen)
             if also:
                 self._grpc.add_insecure_port(also)
         except RuntimeError as error:
@@ -140,7 +151,7 @@ class Server:
     def say_who_may_call(self) -> None:
         """Log whether calls need a token, and warn where texts and tokens cross the network in the clear."""
         emit(_LOGGER, logging.INFO, "access", tokens="required" if self._guard.needs_token else "none minted: open")
-        for listen in self._exposed:
+        for listen in self._in_clear:
             emit(_LOGGER, logging.WARNING, "texts_and_tokens_in_clear", listen=listen)
 
     def check_exposure(self) -> None:
@@ -149,19 +160,20 @@ class Server:
         Raises:
             ConflictError: texts and tokens would go over the network in the clear unasked, or nobody could call.
         """
-        if not self._exposed:
-            return
-        if not self._engine.config.expose_texts_and_tokens_in_clear:
+        if self._in_clear and not self._engine.config.expose_texts_and_tokens_in_clear:
             raise ConflictError(
-                f"{self._exposed[0]} can be reached from other machines, and texts and tokens would cross the network "
-                "in the clear: listen on 127.0.0.1 or unix:PATH, or put something with TLS in front and say "
-                "--expose-texts-and-tokens-in-clear true"
+                f"{self._in_clear[0]} can be reached from other machines, and texts and tokens would cross the network "
+                "in the clear: give --tls-cert and --tls-key, or listen on 127.0.0.1 or unix:PATH, or put something "
+                "with TLS in front and say --expose-texts-and-tokens-in-clear true"
             )
-        if not self._guard.tokens():
+        if self._guard.needs_token and not self._guard.can_identify:
             raise ConflictError(
-                f"{self._exposed[0]} can be reached from other machines, and no token was minted yet, so nobody could "
-                "call: first coterie --data-dir DIR token mint NAME --role admin"
+                "other machines can reach this service, and no token was minted yet, so nobody could call: first "
+                "coterie --data-dir DIR token mint NAME --role admin"
             )
+
+    def _tls_of(self, listen: str) -> ServerTls | None:
+        return None if listen.startswith("unix:") else self._engine.config.tls
 
     async def warm_up(self) -> None:
         """Load the model, then say SERVING.

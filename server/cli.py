@@ -7,6 +7,7 @@ import inspect
 import os
 import sys
 from collections.abc import Callable, Sequence
+from enum import StrEnum
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,8 @@ from coterie.domain import (
     TextField,
     parse_time,
 )
-from coterie.server import cli_access, cli_backup, cli_commands, cli_review, config
+from coterie.exports import Redaction
+from coterie.server import cli_access, cli_backup, cli_commands, cli_exports, cli_keys, cli_review, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -76,7 +78,7 @@ def _fail(options: argparse.Namespace, message: str) -> int:
 
 def _terminal(options: argparse.Namespace) -> Terminal:
     prefix = ["coterie"]
-    for flag in ("data_dir", "server", "token_file", "config", "model"):
+    for flag in ("data_dir", "server", "token_file", "tls_ca", "config", "model"):
         value = getattr(options, flag)
         if value is not None:
             prefix += [f"--{flag.replace('_', '-')}", str(value)]
@@ -86,12 +88,14 @@ def _terminal(options: argparse.Namespace) -> Terminal:
 def _contradiction(options: argparse.Namespace) -> str:
     if options.server and (options.data_dir or options.model):
         return "--server and --data-dir or --model exclude each other: the server has its own folder and model"
-    if options.server and options.verb in ("serve", "simulate", "demo"):
+    if options.server and options.verb in ("serve", "simulate", "demo", "key new"):
         return f"{options.verb} does not talk to a server: leave --server out"
     if options.verb == "restore" and (options.server or not options.data_dir):
         return "restore needs --data-dir NEW, a folder of this machine, and no --server"
     if options.verb == "backup" and (options.src is not None) != (options.dest == "verify"):
         return "backup takes DEST, or verify SRC"
+    if (options.tls or options.tls_ca or options.own_cert or options.own_key) and not options.server:
+        return "--tls and its files need --server; those of the service itself come after the verb serve"
     if options.token_file and not options.server:
         return "--token-file needs --server: on the data folder itself its permissions decide"
     if options.verb == "recluster" and not options.wait and not options.server:
@@ -121,6 +125,14 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument(
         "--token-file", type=Path, metavar="FILE", help="file with the token to call with (default: $COTERIE_TOKEN)"
     )
+    parser.add_argument(
+        "--tls", action="store_true", help="speak TLS with the server, trusting the public authorities that gRPC knows"
+    )
+    parser.add_argument("--tls-ca", type=Path, metavar="FILE", help="speak TLS, trusting these authorities (PEM)")
+    parser.add_argument(
+        "--tls-cert", dest="own_cert", type=Path, metavar="FILE", help="own certificate for mutual TLS (PEM)"
+    )
+    parser.add_argument("--tls-key", dest="own_key", type=Path, metavar="FILE", help="its key (PEM)")
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--model", metavar="NAME", help="embedding model of the data folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
@@ -131,6 +143,7 @@ def make_parser() -> argparse.ArgumentParser:
         _add_reading_verbs,
         _add_benchmark_verbs,
         _add_trial_verbs,
+        _add_export_verbs,
         _add_upkeep_verbs,
         _add_access_verbs,
     ):
@@ -412,12 +425,36 @@ def _add_trial_verbs(verbs: Any) -> None:
     demo.add_argument("--seed", type=int, default=2, metavar="N", help="which traffic (default: 2)")
 
 
+def _add_export_verbs(verbs: Any) -> None:
+    report = _verb(verbs, "report", cli_exports.report, "write one HTML file of a finding or a run, for the case file")
+    report.add_argument(
+        "id", nargs="?", default="", metavar="FINDING|RUN", help="which (default: the newest whole run that is done)"
+    )
+    report.add_argument(
+        "--redact",
+        type=_word(Redaction),
+        default=Redaction.STATISTICS,
+        metavar="LEVEL",
+        help=f"how much of the texts it shows: {_words(Redaction)} (default: statistics, which is no text at all)",
+    )
+    report.add_argument("--out", metavar="FILE", help="where to; - is stdout (default: coterie-report-ID.html)")
+    report.add_argument("--check", type=Path, metavar="FILE", help="say whether a report is as it was written")
+
+
 def _add_upkeep_verbs(verbs: Any) -> None:
     _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
     _add_backup_verbs(verbs)
+    _add_key_verbs(verbs)
     erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")
     erase.add_argument("id", metavar="ACCOUNT", help="the account")
     erase.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_key_verbs(verbs: Any) -> None:
+    parser = verbs.add_parser("key", help="make key files for pseudonyms and encrypted texts", allow_abbrev=False)
+    inner = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
+    new = _verb(inner, "key new", cli_keys.new, "make a key in a new file that only you can read")
+    new.add_argument("file", type=Path, metavar="FILE", help="the file; one that is there is never overwritten")
 
 
 def _add_backup_verbs(verbs: Any) -> None:
@@ -535,9 +572,7 @@ def _decision(value: str) -> ReviewState | ReviewAction:
     return cli_review.DECISIONS[value]
 
 
-def _word(
-    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
-) -> Callable[[str], Any]:
+def _word(kind: type[StrEnum]) -> Callable[[str], Any]:
     def converted(value: str) -> Any:
         try:
             return kind(value)
@@ -547,9 +582,7 @@ def _word(
     return converted
 
 
-def _words(
-    kind: type[FamilyLineage] | type[FindingKind] | type[ReviewState] | type[Role] | type[TextField],
-) -> str:
+def _words(kind: type[StrEnum]) -> str:
     return ", ".join(member.value for member in kind)
 
 

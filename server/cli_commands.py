@@ -11,7 +11,7 @@ from typing import Any
 
 from rich.text import Text
 
-from coterie.client import Client, IngestSummary, RetryPolicy
+from coterie.client import Client, IngestSummary, RetryPolicy, Tls
 from coterie.domain import (
     LIMITS,
     AccountId,
@@ -83,12 +83,13 @@ class Session:
         """
         if self.options.server:
             token = client_token(self.options.token_file)
-            with Client.connect(self.options.server, retry=retry, token=token) as client:
+            with Client.connect(self.options.server, retry=retry, token=token, tls=self._tls()) as client:
                 try:
                     yield client
                 except UnavailableError as error:
                     raise UnavailableError(
-                        f"no answer from the server at {self.options.server}, is it running? ({error})"
+                        f"no answer from the server at {self.options.server}, is it running, and does it speak TLS as "
+                        f"you do? ({error})"
                     ) from error
             return
         config = self.config(lazy_model=True)
@@ -101,6 +102,11 @@ class Session:
             Client.connect(address, timeout_s=_LOCAL_TIMEOUT_S) as client,
         ):
             yield client
+
+    def _tls(self) -> Tls | None:
+        options = self.options
+        given = options.tls or options.tls_ca or options.own_cert or options.own_key
+        return Tls(options.tls_ca, options.own_cert, options.own_key) if given else None
 
 
 def serve(session: Session) -> int:

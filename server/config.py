@@ -12,6 +12,7 @@ from typing import Any
 from coterie.domain import InvalidError
 from coterie.server.logs import LOG_FORMATS
 from coterie.server.schedule import parse_schedule
+from coterie.server.tls import ServerTls, parse_tls_callers
 
 _PREFIX = "COTERIE_"
 _TOKEN_VARIABLE = "COTERIE_TOKEN"
@@ -39,6 +40,14 @@ class Config:
     """Names besides its address by which the web console is reached, commas between; others are refused."""
     expose_texts_and_tokens_in_clear: bool = False
     """Listen beyond this machine without TLS, so that whoever is on the way reads texts and tokens."""
+    tls_cert: str = ""
+    """File with the server's certificate chain, PEM; read again when it changes. Empty serves without TLS."""
+    tls_key: str = ""
+    """File with the key of that certificate, PEM, without a password."""
+    tls_client_ca: str = ""
+    """File with the authorities that sign callers' certificates, PEM: mutual TLS. Empty asks callers for none."""
+    tls_callers: str = ""
+    """Callers known by their certificate's common name, without a token: NAME=ROLE[+ROLE], commas between."""
     model: str = "all-MiniLM-L6-v2"
     """Embedding model: a packaged name, any sentence-transformers name or path, or `hash` for tests."""
     monolingual: bool = False
@@ -75,6 +84,8 @@ class Config:
     """Folder on the server's disk for the backups that are asked for over the wire; empty refuses them."""
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
+    pseudonym_key_file: str = ""
+    """File of the key under which accounts, organisations and means of payment are hashed; empty keeps their names."""
     log_level: str = "info"
     """Least severity that is logged: debug, info, warning or error."""
     log_format: str = "json"
@@ -103,6 +114,25 @@ class Config:
         if not self.model:
             raise InvalidError("model is empty: name an embedding model", field="model")
         parse_schedule(self.schedule)
+        self._check_tls()
+
+    def _check_tls(self) -> None:
+        if bool(self.tls_cert) != bool(self.tls_key):
+            raise InvalidError("tls_cert and tls_key go together: give both or neither", field="tls_key")
+        if self.tls_client_ca and not self.tls_cert:
+            raise InvalidError("tls_client_ca needs tls_cert and tls_key: there is no TLS without", field="tls_cert")
+        if parse_tls_callers(self.tls_callers) and not self.tls_client_ca:
+            raise InvalidError(
+                "tls_callers needs tls_client_ca, which says whose certificates to believe", field="tls_client_ca"
+            )
+
+    @property
+    def tls(self) -> ServerTls | None:
+        """The server's certificate files; None for no TLS."""
+        if not self.tls_cert:
+            return None
+        cert, key, authorities = (Path(name).expanduser() for name in (self.tls_cert, self.tls_key, self.tls_client_ca))
+        return ServerTls(cert, key, authorities if self.tls_client_ca else None)
 
 
 def load_config(

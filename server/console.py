@@ -9,6 +9,7 @@ from collections.abc import Iterator
 import uvicorn
 
 from coterie.client import AsyncClient
+from coterie.client.channel import is_private
 from coterie.console import ConsoleSettings, make_app
 from coterie.console.guard import host_names
 from coterie.domain import UnavailableError
@@ -39,7 +40,10 @@ class ConsoleServer:
         """
         listener = _bind(self._config.console_listen)
         host, port = listener.getsockname()[:2]
-        settings = ConsoleSettings(hosts=host_names(self._config.console_listen, self._names()), port=port)
+        hosts = host_names(self._config.console_listen, self._names())
+        # To a browser on this machine the certificate would be one of another name.
+        tls = None if is_private(self._config.console_listen) else self._config.tls
+        settings = ConsoleSettings(hosts=hosts, port=port, secure=tls is not None)
         self._server = _Uvicorn(
             uvicorn.Config(
                 make_app(settings, lambda token: AsyncClient.connect(self._service, token=token)),
@@ -52,11 +56,13 @@ class ConsoleServer:
                 limit_concurrency=_CONNECTIONS_MAX,
                 timeout_graceful_shutdown=_GRACE_S,
                 lifespan="on",
+                ssl_certfile=tls.cert if tls else None,
+                ssl_keyfile=tls.key if tls else None,
             )
         )
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))
         name = f"[{host}]" if ":" in host else host
-        return f"http://{name}:{port}/"
+        return f"http{'s' if tls else ''}://{name}:{port}/"
 
     async def stop(self) -> None:
         """End open requests within their grace."""

@@ -65,6 +65,7 @@ from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.logs import emit
 from coterie.server.multilingual import Multilingual
+from coterie.server.pseudonyms import Pseudonyms
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -96,6 +97,7 @@ class Engine:
         self._indexes: Indexes | None = None
         self._benchmarks: Benchmarks | None = None
         self._graphs: Graphs | None = None
+        self._names = Pseudonyms.of_store(store, config.pseudonym_key_file)
         self._embedding = Embedding(store, config, self._follow)
         self._multilingual = Multilingual(store)
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
@@ -204,7 +206,7 @@ class Engine:
                 )
         result: Future[IngestResult] = Future()
         result.set_running_or_notify_cancel()  # it is on its way to the disk: a caller that goes away changes nothing
-        stored = self.store.submit([exchanges[place] for place in places])
+        stored = self.store.submit([self._names.exchange(exchanges[place]) for place in places])
         stored.add_done_callback(lambda done: self._answer(result, done, places, rejections))
         return result
 
@@ -225,7 +227,7 @@ class Engine:
         if self.config.lazy_model:
             self._embedding.embed_pending(lambda _: None, self._closing.is_set)
             self._made_indexes().follow()
-        return self._searcher.search(query)
+        return self._searcher.search(replace(query, filter=self._names.filter(query.filter)))
 
     # Runs
 
@@ -246,6 +248,7 @@ class Engine:
             UnavailableError: also, the model is not usable.
         """
         check_slice(part)
+        part = self._names.slice(part)
         if sets:
             from coterie.detection import Parameters
 
@@ -299,9 +302,14 @@ class Engine:
         self.changed.notify()
         return finding
 
+    def known_as(self, account_id: str) -> AccountId:
+        """How an account is stored: its pseudonym, where there are pseudonyms. Records and answers name it so."""
+        return self._names.account(account_id)
+
     def account(self, account_id: AccountId) -> AccountReport:
         """Where an account stands in the newest whole run that is done. Raises NotFoundError."""
         check_name(account_id, "account_id")
+        account_id = self._names.account(account_id)
         self._check_account(account_id)
         total = self.store.account_exchanges(account_id)
         run_id, standing = self.store.standing(account_id)
@@ -371,6 +379,7 @@ class Engine:
             NotFoundError: there is no such account, and none was erased.
         """
         check_name(account_id, "account_id")
+        account_id = self._names.account(account_id)
         if self.store.erased_at(account_id) is None:
             self._check_account(account_id)
         erasure = self._eraser.erase(account_id)

@@ -30,9 +30,13 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         method = handler_call_details.method
         if handler is None or METHODS.get(method) is Door.OPEN:
             return handler
+        metadata = handler_call_details.invocation_metadata or ()
+        if self._guard.reads_certificates and not any(key == "authorization" for key, _ in metadata):
+            # The certificate is known to the handler only.
+            return wrapped(handler, lambda behaviour, streaming: self._certified(method, behaviour, handler, streaming))
         caller = NOBODY
         try:
-            caller = self._guard.identify(handler_call_details.invocation_metadata or ())
+            caller = self._guard.identify(metadata)
             authorise(caller, method)
         except CoterieError as error:
             return _refusing(caller, error)
@@ -40,6 +44,22 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
             handler,
             lambda behaviour, streaming: self._admitted(caller, behaviour, handler.request_streaming, streaming),
         )
+
+    def _certified(self, method: str, behaviour: Any, handler: Any, response_streaming: bool) -> Any:
+        def admitted(context: Context) -> Any:
+            caller = self._guard.identify((), context.auth_context().get("x509_common_name", ()))
+            enter_call(caller)
+            authorise(caller, method)
+            return self._admitted(caller, behaviour, handler.request_streaming, response_streaming)
+
+        async def handle_one(request: Any, context: Context) -> Any:
+            return await admitted(context)(request, context)
+
+        async def handle_stream(request: Any, context: Context) -> AsyncIterator[Any]:
+            async for response in admitted(context)(request, context):
+                yield response
+
+        return handle_stream if response_streaming else handle_one
 
     def _admitted(self, caller: Caller, behaviour: Any, request_streaming: bool, response_streaming: bool) -> Any:
         async def handle_one(request: Any, context: Context) -> Any:

@@ -150,7 +150,7 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         self, request: admin_service_pb2.EraseAccountRequest, context: Context
     ) -> admin_service_pb2.EraseAccountResponse:
         """Removes an account and all that only it sent."""
-        await self._desk.audit(context, "erase_account", request.account_id)
+        await self._desk.audit(context, "erase_account", self._desk.engine.known_as(request.account_id))
         erasure = await self._desk.call(self._desk.engine.erase_account, AccountId(request.account_id))
         return wire.erasure_to_wire(erasure)
 

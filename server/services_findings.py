@@ -49,7 +49,7 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         run_id, findings = await self._desk.call(self._desk.engine.findings, run_id)
         if key is not None:
             findings = _after(findings, str(key[1]))
-        wanted = _wanted(findings, request)
+        wanted = _wanted(findings, request, self._desk.engine.known_as(request.account_id))
         page = wanted[:size]
         token = page_token("findings", [run_id, page[-1].finding_id]) if len(wanted) > size else ""
         return finding_service_pb2.ListFindingsResponse(
@@ -196,7 +196,9 @@ def _account_ids(finding: Finding) -> set[str]:
     return {item.account_id for item in finding.accounts} | {item.account_id for item in finding.joined_since}
 
 
-def _wanted(findings: list[Finding], request: finding_service_pb2.ListFindingsRequest) -> list[Finding]:
+def _wanted(
+    findings: list[Finding], request: finding_service_pb2.ListFindingsRequest, account_id: AccountId
+) -> list[Finding]:
     kind = wire.enum_filter_from_wire(wire.KINDS, request.kind, "kind")
     review = wire.enum_filter_from_wire(wire.REVIEW_STATES, request.review, "review")
     return [
@@ -204,5 +206,5 @@ def _wanted(findings: list[Finding], request: finding_service_pb2.ListFindingsRe
         for finding in findings
         if (kind is None or finding.kind is kind)
         and (review is None or finding.review is review)
-        and (not request.account_id or request.account_id in _account_ids(finding))
+        and (not request.account_id or account_id in _account_ids(finding))
     ]

@@ -333,6 +333,14 @@ def _attribute_set_ids(transaction: Transaction, contents: Collection[str]) -> d
 # --- model and vectors ----------------------------------------------------------------------------------------
 
 
+def put_setting(transaction: Transaction, name: str, value: str) -> None:
+    """Record something about the folder."""
+    transaction.connection.execute(
+        "INSERT INTO setting (name, value) VALUES (?, ?) ON CONFLICT (name) DO UPDATE SET value = excluded.value",
+        (name, value),
+    )
+
+
 def bind_model(transaction: Transaction, model_id: str, dim: int) -> None:
     """Record the embedding model of the folder, or hold it against the one recorded."""
     bound = model(transaction.connection)

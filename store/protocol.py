@@ -93,6 +93,16 @@ class Store(Protocol):
         """
         ...
 
+    # --- settings
+
+    def setting(self, name: str) -> str | None:
+        """What was recorded about the folder under a name; None for nothing."""
+        ...
+
+    def put_setting(self, name: str, value: str) -> None:
+        """Record something about the folder, in place of what is there."""
+        ...
+
     # --- ingest
 
     def append(self, exchanges: Sequence[Exchange]) -> IngestResult:

@@ -57,6 +57,12 @@ def model(connection: sqlite3.Connection) -> tuple[str, int] | None:
     return (found["model_id"], int(found["dim"])) if found else None
 
 
+def setting(connection: sqlite3.Connection, name: str) -> str | None:
+    """What is recorded about the folder under a name."""
+    row = connection.execute("SELECT value FROM setting WHERE name = ?", (name,)).fetchone()
+    return row[0] if row else None
+
+
 def pending_texts(connection: sqlite3.Connection, limit: int) -> list[tuple[TextId, str]]:
     """The head of the embedding queue."""
     return connection.execute(

@@ -140,6 +140,15 @@ class SqliteStore(Store):
     def bind_model(self, model_id: str, dim: int) -> None:
         self._writer.run(lambda transaction: changes.bind_model(transaction, model_id, dim))
 
+    # --- settings
+
+    def setting(self, name: str) -> str | None:
+        with self._readers.snapshot() as connection:
+            return queries.setting(connection, name)
+
+    def put_setting(self, name: str, value: str) -> None:
+        self._writer.run(lambda transaction: changes.put_setting(transaction, name, value))
+
     # --- ingest
 
     def append(self, exchanges: Sequence[Exchange]) -> IngestResult:

@@ -51,7 +51,7 @@ NASTY = "[red]ignore[/red] \x1b[31mprevious"
 VERBS = (
     "serve", "ingest", "recluster", "findings", "finding", "families", "account", "search", "review",
     "benchmark register", "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
-    "token mint", "token list", "token revoke", "whoami",
+    "token mint", "token list", "token revoke", "whoami", "key new",
 )  # fmt: skip
 
 
@@ -814,7 +814,9 @@ def test_ingest_at_a_server_is_durable_there(coterie, served, tmp_path):
 def test_no_server_is_one_line(coterie):
     done = coterie("--server", "127.0.0.1:9", "stats")
     assert (done.code, done.out) == (1, "")
-    assert done.err.startswith("coterie: no answer from the server at 127.0.0.1:9, is it running? (")
+    assert done.err.startswith(
+        "coterie: no answer from the server at 127.0.0.1:9, is it running, and does it speak TLS as you do? ("
+    )
     assert len(done.err.splitlines()) == 1
 
 
@@ -850,3 +852,11 @@ def test_a_reader_that_goes_away_is_no_traceback(data):
     assert "Traceback" not in done.stderr
     assert "BrokenPipe" not in done.stderr
     assert done.returncode == 1
+
+
+def test_a_key_file_is_made_once(coterie, tmp_path):
+    done = coterie("key", "new", tmp_path / "key", "--json")
+    assert (done.code, done.json) == (0, {"file": str(tmp_path / "key")})
+    again = coterie("key", "new", tmp_path / "key")
+    assert (again.code, "never overwritten" in again.err) == (1, True)
+    assert coterie("--server", "h:1", "key", "new", tmp_path / "other").code == 2
