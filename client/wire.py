@@ -659,6 +659,9 @@ def stats_to_wire(stats: Stats) -> admin_service_pb2.GetStatsResponse:
         dim=stats.dim,
         first_seen_us=stats.first_seen_us,
         last_seen_us=stats.last_seen_us,
+        unclean_start=stats.unclean_start,
+        runs_cut_off=stats.runs_cut_off,
+        snapshots_refused=stats.snapshots_refused,
     )
 
 
@@ -678,6 +681,9 @@ def stats_from_wire(message: admin_service_pb2.GetStatsResponse) -> Stats:
         dim=message.dim,
         first_seen_us=message.first_seen_us,
         last_seen_us=message.last_seen_us,
+        unclean_start=message.unclean_start,
+        runs_cut_off=message.runs_cut_off,
+        snapshots_refused=message.snapshots_refused,
     )
 
 

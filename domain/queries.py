@@ -109,7 +109,13 @@ class BenchmarkMatch:
 
 @dataclass(frozen=True, slots=True)
 class Stats:
-    """What the service holds."""
+    """What the service holds.
+
+    Attributes:
+        unclean_start: whether the process before this one died without closing the data folder.
+        runs_cut_off: runs that it left unfinished, which are recorded as failed.
+        snapshots_refused: snapshots of an index or a graph that this process found damaged and makes anew.
+    """
 
     exchanges: int
     accounts: int
@@ -124,6 +130,9 @@ class Stats:
     dim: int
     first_seen_us: int = 0
     last_seen_us: int = 0
+    unclean_start: bool = False
+    runs_cut_off: int = 0
+    snapshots_refused: int = 0
 
 
 @dataclass(frozen=True, slots=True)

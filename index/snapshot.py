@@ -48,7 +48,8 @@ def write_snapshot(path: Path, header: dict[str, Any], write_payload: Callable[[
         os.replace(temporary, path)
         _fsync_folder(path.parent)
     except OSError as error:
-        temporary.unlink(missing_ok=True)
+        with contextlib.suppress(OSError):  # why it cannot be written is what counts
+            temporary.unlink(missing_ok=True)
         raise UnavailableError(f"index snapshot {path} cannot be written: {error}") from error
 
 

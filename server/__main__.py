@@ -1,6 +1,11 @@
 """Where the command `coterie` starts: it says what is missing when only the client is installed."""
 
+import os
 import sys
+import threading
+
+WARMING = "coterie-warm"
+"""Name of the thread that compiles what a run needs."""
 
 
 def main() -> int:
@@ -16,7 +21,13 @@ def main() -> int:
             "(and for FAISS, one of the extras cpu and gpu)\n"
         )
         return 1
-    return cli.main()
+    code = cli.main()
+    if any(thread.name == WARMING for thread in threading.enumerate()):
+        # Compiling cannot be stopped, and ending the interpreter under it aborts the process. All is closed by now.
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(code)
+    return code
 
 
 if __name__ == "__main__":

@@ -523,6 +523,15 @@ def stats_table(stats: Stats) -> Table:
         "embedding model": f"{shown(stats.model_id)} ({stats.dim} dimensions)" if stats.model_id else "none yet",
         "database": f"{stats.database_bytes / 1e6:,.1f} MB",
     }
+    mended = []
+    if stats.unclean_start:
+        mended.append("the process before died")
+    if stats.runs_cut_off:
+        mended.append(f"{stats.runs_cut_off} runs cut off")
+    if stats.snapshots_refused:
+        mended.append(f"{stats.snapshots_refused} damaged snapshots made anew")
+    if mended:
+        rows["at the start"] = "; ".join(mended)
     return pairs(rows)
 
 

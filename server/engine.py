@@ -105,6 +105,8 @@ class Engine:
         self._watching = Watching(store)
         self._dossiers = Dossiers(store, self._match)
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
+        if store.unclean:
+            emit(_LOGGER, logging.WARNING, "unclean_start", action="what was acknowledged is there; the rest goes on")
         self._runs = Runs(store, self._recluster, self.changed)
         schedule = parse_schedule(config.schedule)
         self._scheduler: Scheduler | None = None
@@ -370,7 +372,15 @@ class Engine:
 
     def stats(self) -> Stats:
         """What the service holds."""
-        return self.store.stats()
+        refused = 0 if self._graphs is None else self._graphs.refused
+        if self._indexes is not None:
+            refused += sum(index.refused for index in self._indexes.fields.values())
+        return replace(
+            self.store.stats(),
+            unclean_start=self.store.unclean,
+            runs_cut_off=self._runs.cut_off,
+            snapshots_refused=refused,
+        )
 
     def erase_account(self, account_id: AccountId) -> Erasure:
         """Remove an account and what only it sent, from everywhere, and prove it; see `Eraser`.
@@ -507,7 +517,7 @@ class Engine:
         interval_s = self.config.early_run_interval_s
         if not interval_s or self._closing.is_set() or not self._watching.grown():
             return
-        if _now_us() - (self._runs.last_created_us() or 0) < interval_s * 1e6:
+        if self._runs.since_last_s() < interval_s:
             return
         try:
             self._runs.start(None, None, EARLY)

@@ -39,8 +39,15 @@ class FieldIndex:
         self._clock = clock
         self._following = threading.Lock()
         self._saving = threading.Lock()
+        self.refused = 0
+        """Snapshots that were damaged, or lacked a file."""
         self._index, self._last_vector, self._last_erasure = self._load(dim)
         self._saved: tuple[int, int] | None = (self._last_vector, self._last_erasure)
+
+    @property
+    def holds_erased(self) -> bool:
+        """Whether the snapshot on the disk may hold what was erased since it was written."""
+        return self._saved[1] < self._last_erasure
 
     def __len__(self) -> int:
         return len(self._index)
@@ -113,11 +120,18 @@ class FieldIndex:
                 f"old index snapshots in {self._folder.parent} cannot be removed: {error}"
             ) from error
 
+    def _checked(self, index: SegmentedIndex, last_vector: int, last_erasure: int) -> tuple[SegmentedIndex, int, int]:
+        """What was loaded, unless it is of a later time than the store: of a database that was put back by hand."""
+        if last_vector > self._store.last_vector() or last_erasure > self._store.erased_since(last_erasure)[0]:
+            raise UnavailableError(f"index snapshot {self._folder} is ahead of the database: it is of another one")
+        return index, last_vector, last_erasure
+
     def _load(self, dim: int) -> tuple[SegmentedIndex, int, int]:
         if self._folder.exists():
             try:
-                return SegmentedIndex.load(self._folder, dim)
+                return self._checked(*SegmentedIndex.load(self._folder, dim))
             except UnavailableError as error:
+                self.refused += 1
                 emit(
                     _LOGGER,
                     logging.WARNING,
@@ -148,6 +162,9 @@ class Indexes:
         self._saved_at = time.monotonic()
         started = time.perf_counter()
         self.follow()
+        if any(index.holds_erased for index in self.fields.values()):
+            # A process was killed between an erasure and the snapshots without it.
+            self.save()
         emit(
             _LOGGER,
             logging.INFO,
@@ -175,8 +192,14 @@ class Indexes:
 
     def save_when_due(self) -> None:
         """Snapshot both if the last time is an interval ago."""
-        if time.monotonic() - self._saved_at >= self._interval_s:
+        if time.monotonic() - self._saved_at < self._interval_s:
+            return
+        self._saved_at = time.monotonic()
+        try:
             self.save()
+        except UnavailableError as error:
+            # The store has it all: a full disk must not stop what goes on without a snapshot.
+            emit(_LOGGER, logging.WARNING, "snapshot_not_saved", reason=error, retry_s=self._interval_s)
 
     def save(self) -> None:
         """Snapshot both, where they changed."""

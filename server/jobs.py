@@ -1,6 +1,7 @@
 """Runs, one at a time: started by hand or by the schedule, watched, cancelled, and never left unfinished."""
 
 import logging
+import math
 import secrets
 import threading
 import time
@@ -85,6 +86,9 @@ class Runs:
         self._void = ""
         self._erased: list[AccountId] = []
         self._closing = False
+        self._created_at: float | None = None
+        self.cut_off = 0
+        """Runs that the process before this one left unfinished."""
         self._reported_at = 0.0
         self._saved_at = 0.0
         self._fail_unfinished()
@@ -121,7 +125,7 @@ class Runs:
             run = Run(
                 run_id=_new_run_id(),
                 state=RunState.PENDING,
-                created_us=_now_us(),
+                created_us=self._next_created_us(),
                 trigger=trigger,
                 # 0 means open, and no exchange is as old as 1970.
                 since_us=0 if since_us is None else max(1, since_us),
@@ -130,6 +134,7 @@ class Runs:
                 sets=tuple(sets),
             )
             self._store.create_run(run)
+            self._created_at = time.monotonic()
             self._current = run
             self._void = ""
             self._erased = []
@@ -194,13 +199,26 @@ class Runs:
         if thread is not None:
             thread.join()
 
-    def last_created_us(self) -> int | None:
-        """When the newest run was created, microseconds since the epoch; None before the first."""
-        return next((run.created_us for run in self._recorded()), None)
+    def since_last_s(self) -> float:
+        """Seconds since a run was last created, infinite before the first; in this process by a clock that nobody sets.
+
+        A stamp of an earlier process that lies in the future says nothing: the clock was set back since.
+        """
+        if self._created_at is not None:
+            return time.monotonic() - self._created_at
+        newest = next((run.created_us for run in self._recorded()), None)
+        if newest is None or newest > _now_us():
+            return math.inf
+        return (_now_us() - newest) / 1e6
 
     def last_scheduled_us(self) -> int | None:
         """When the schedule last started a run, microseconds since the epoch; None if it never did."""
         return next((run.created_us for run in self._recorded() if run.trigger == "schedule"), None)
+
+    def _next_created_us(self) -> int:
+        """Now, or just after the newest run: by this the newest is told, and the clock may have been set back."""
+        newest = next((run.created_us for run in self._recorded()), 0)
+        return max(_now_us(), newest + 1)
 
     def _recorded(self) -> Iterator[Run]:
         """Every run as the store has it, newest first."""
@@ -214,6 +232,7 @@ class Runs:
             if not run.state.finished:
                 failed = replace(run, state=RunState.FAILED, error=_STOPPED, finished_us=_now_us())
                 self._store.update_run(failed)
+                self.cut_off += 1
                 emit(_LOGGER, logging.WARNING, "run_cut_off", run=run.run_id)
 
     def _work(self, run: Run) -> None:
@@ -310,7 +329,12 @@ class Scheduler:
         while True:
             due_us = self._schedule.next_after(last_us)
             # Short looks, because the clock may be set meanwhile.
-            while (wait_s := (due_us - _now_us()) / 1e6) > 0:
+            while (wait_s := (due_us - (now_us := _now_us())) / 1e6) > 0:
+                if now_us < last_us:
+                    emit(_LOGGER, logging.WARNING, "clock_went_back", s=round((last_us - now_us) / 1e6))
+                    last_us = now_us
+                    due_us = self._schedule.next_after(last_us)
+                    continue
                 if self._stopping.wait(min(wait_s, _SCHEDULE_LOOK_S_MAX)):
                     return
             if self._stopping.is_set():

@@ -80,7 +80,7 @@ def check_database(path: Path) -> DatabaseFacts:
             schema_version=version,
             exchanges=_number(connection, "SELECT count(*) FROM exchange"),
             last_sequence=_number(connection, "SELECT max(value) FROM counter WHERE name = 'sequence'"),
-            last_erasure=_number(connection, "SELECT max(erasure_seq) FROM erasure"),
+            last_erasure=_number(connection, "SELECT max(value) FROM counter WHERE name = 'erasure'"),
         )
     except sqlite3.Error as error:
         raise translated(error, path) from error

@@ -30,6 +30,8 @@ class FolderLock:
             self._close()
             raise ConflictError(message) from None
         _HELD.add(self)
+        self.left_behind = bool(os.pread(self._descriptor, 1, 0))
+        """Whether the holder before this one died without giving the folder back."""
         self.write("")
 
     def write(self, address: str) -> None:

@@ -60,6 +60,9 @@ class Store(Protocol):
 
     data_dir: Path
 
+    unclean: bool
+    """Whether the process that had the folder before died without closing it."""
+
     def announce(self, address: str) -> None:
         """Write a server's address where the next opener of the folder will find it."""
         ...

@@ -108,6 +108,7 @@ class SqliteStore(Store):
         self.data_dir = data_dir
         self._path = data_dir / DATABASE
         self._lock = lock
+        self.unclean = lock.left_behind
         self._writer = Writer(open_writer(self._path), self._path)
         self._readers = Readers(self._path)
 

@@ -24,7 +24,7 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63oterie/v1/admin_service.proto\x12\ncoterie.v1\"\x11\n\x0fGetStatsRequest\"\x8c\x02\n\x10GetStatsResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x01(\x03\x12\r\n\x05texts\x18\x03 \x01(\x03\x12\x15\n\rpending_texts\x18\x04 \x01(\x03\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08\x66indings\x18\x06 \x01(\x03\x12\x12\n\nbenchmarks\x18\x07 \x01(\x03\x12\x15\n\rlast_sequence\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\x12\x10\n\x08model_id\x18\n \x01(\t\x12\x0b\n\x03\x64im\x18\x0b \x01(\x05\x12\x15\n\rfirst_seen_us\x18\x0c \x01(\x03\x12\x14\n\x0clast_seen_us\x18\r \x01(\x03\")\n\x13\x45raseAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"\x8e\x01\n\x14\x45raseAccountResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x18\n\x10\x66indings_changed\x18\x03 \x01(\x03\x12\x11\n\ttombstone\x18\x04 \x01(\t\x12\'\n\x05proof\x18\x05 \x01(\x0b\x32\x18.coterie.v1.ErasureProof\"\xf9\x01\n\x0c\x45rasureProof\x12\x0e\n\x06tables\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x12\n\nbytes_read\x18\x04 \x01(\x03\x12\r\n\x05texts\x18\x05 \x01(\x03\x12\x0f\n\x07vectors\x18\x06 \x01(\x03\x12\x15\n\rtexts_skipped\x18\x07 \x01(\x03\x12\x13\n\x0bid_in_bytes\x18\x08 \x01(\x08\x12\x10\n\x08mentions\x18\t \x01(\x03\x12\x10\n\x08returned\x18\n \x01(\x03\x12\x11\n\tcompacted\x18\x0b \x01(\x08\x12%\n\x08residues\x18\x0c \x03(\x0b\x32\x13.coterie.v1.Residue\"5\n\x07Residue\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"#\n\x13\x43reateBackupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9d\x01\n\x14\x43reateBackupResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\ncreated_us\x18\x02 \x01(\x03\x12\x16\n\x0eschema_version\x18\x03 \x01(\x05\x12\x11\n\texchanges\x18\x04 \x01(\x03\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\r\n\x05\x66iles\x18\x06 \x01(\x05\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x32\xfb\x01\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.coterie.v1.GetStatsRequest\x1a\x1c.coterie.v1.GetStatsResponse\x12Q\n\x0c\x45raseAccount\x12\x1f.coterie.v1.EraseAccountRequest\x1a .coterie.v1.EraseAccountResponse\x12Q\n\x0c\x43reateBackup\x12\x1f.coterie.v1.CreateBackupRequest\x1a .coterie.v1.CreateBackupResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63oterie/v1/admin_service.proto\x12\ncoterie.v1\"\x11\n\x0fGetStatsRequest\"\xd4\x02\n\x10GetStatsResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x01(\x03\x12\r\n\x05texts\x18\x03 \x01(\x03\x12\x15\n\rpending_texts\x18\x04 \x01(\x03\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08\x66indings\x18\x06 \x01(\x03\x12\x12\n\nbenchmarks\x18\x07 \x01(\x03\x12\x15\n\rlast_sequence\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\x12\x10\n\x08model_id\x18\n \x01(\t\x12\x0b\n\x03\x64im\x18\x0b \x01(\x05\x12\x15\n\rfirst_seen_us\x18\x0c \x01(\x03\x12\x14\n\x0clast_seen_us\x18\r \x01(\x03\x12\x15\n\runclean_start\x18\x0e \x01(\x08\x12\x14\n\x0cruns_cut_off\x18\x0f \x01(\x03\x12\x19\n\x11snapshots_refused\x18\x10 \x01(\x03\")\n\x13\x45raseAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"\x8e\x01\n\x14\x45raseAccountResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x18\n\x10\x66indings_changed\x18\x03 \x01(\x03\x12\x11\n\ttombstone\x18\x04 \x01(\t\x12\'\n\x05proof\x18\x05 \x01(\x0b\x32\x18.coterie.v1.ErasureProof\"\xf9\x01\n\x0c\x45rasureProof\x12\x0e\n\x06tables\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x12\n\nbytes_read\x18\x04 \x01(\x03\x12\r\n\x05texts\x18\x05 \x01(\x03\x12\x0f\n\x07vectors\x18\x06 \x01(\x03\x12\x15\n\rtexts_skipped\x18\x07 \x01(\x03\x12\x13\n\x0bid_in_bytes\x18\x08 \x01(\x08\x12\x10\n\x08mentions\x18\t \x01(\x03\x12\x10\n\x08returned\x18\n \x01(\x03\x12\x11\n\tcompacted\x18\x0b \x01(\x08\x12%\n\x08residues\x18\x0c \x03(\x0b\x32\x13.coterie.v1.Residue\"5\n\x07Residue\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"#\n\x13\x43reateBackupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9d\x01\n\x14\x43reateBackupResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\ncreated_us\x18\x02 \x01(\x03\x12\x16\n\x0eschema_version\x18\x03 \x01(\x05\x12\x11\n\texchanges\x18\x04 \x01(\x03\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\r\n\x05\x66iles\x18\x06 \x01(\x05\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\x32\xfb\x01\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.coterie.v1.GetStatsRequest\x1a\x1c.coterie.v1.GetStatsResponse\x12Q\n\x0c\x45raseAccount\x12\x1f.coterie.v1.EraseAccountRequest\x1a .coterie.v1.EraseAccountResponse\x12Q\n\x0c\x43reateBackup\x12\x1f.coterie.v1.CreateBackupRequest\x1a .coterie.v1.CreateBackupResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -34,19 +34,19 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_GETSTATSREQUEST']._serialized_start=46
   _globals['_GETSTATSREQUEST']._serialized_end=63
   _globals['_GETSTATSRESPONSE']._serialized_start=66
-  _globals['_GETSTATSRESPONSE']._serialized_end=334
-  _globals['_ERASEACCOUNTREQUEST']._serialized_start=336
-  _globals['_ERASEACCOUNTREQUEST']._serialized_end=377
-  _globals['_ERASEACCOUNTRESPONSE']._serialized_start=380
-  _globals['_ERASEACCOUNTRESPONSE']._serialized_end=522
-  _globals['_ERASUREPROOF']._serialized_start=525
-  _globals['_ERASUREPROOF']._serialized_end=774
-  _globals['_RESIDUE']._serialized_start=776
-  _globals['_RESIDUE']._serialized_end=829
-  _globals['_CREATEBACKUPREQUEST']._serialized_start=831
-  _globals['_CREATEBACKUPREQUEST']._serialized_end=866
-  _globals['_CREATEBACKUPRESPONSE']._serialized_start=869
-  _globals['_CREATEBACKUPRESPONSE']._serialized_end=1026
-  _globals['_ADMINSERVICE']._serialized_start=1029
-  _globals['_ADMINSERVICE']._serialized_end=1280
+  _globals['_GETSTATSRESPONSE']._serialized_end=406
+  _globals['_ERASEACCOUNTREQUEST']._serialized_start=408
+  _globals['_ERASEACCOUNTREQUEST']._serialized_end=449
+  _globals['_ERASEACCOUNTRESPONSE']._serialized_start=452
+  _globals['_ERASEACCOUNTRESPONSE']._serialized_end=594
+  _globals['_ERASUREPROOF']._serialized_start=597
+  _globals['_ERASUREPROOF']._serialized_end=846
+  _globals['_RESIDUE']._serialized_start=848
+  _globals['_RESIDUE']._serialized_end=901
+  _globals['_CREATEBACKUPREQUEST']._serialized_start=903
+  _globals['_CREATEBACKUPREQUEST']._serialized_end=938
+  _globals['_CREATEBACKUPRESPONSE']._serialized_start=941
+  _globals['_CREATEBACKUPRESPONSE']._serialized_end=1098
+  _globals['_ADMINSERVICE']._serialized_start=1101
+  _globals['_ADMINSERVICE']._serialized_end=1352
 # @@protoc_insertion_point(module_scope)

@@ -54,6 +54,9 @@ class GetStatsResponse(_message.Message):
     DIM_FIELD_NUMBER: _builtins.int
     FIRST_SEEN_US_FIELD_NUMBER: _builtins.int
     LAST_SEEN_US_FIELD_NUMBER: _builtins.int
+    UNCLEAN_START_FIELD_NUMBER: _builtins.int
+    RUNS_CUT_OFF_FIELD_NUMBER: _builtins.int
+    SNAPSHOTS_REFUSED_FIELD_NUMBER: _builtins.int
     exchanges: _builtins.int
     """Exchanges stored."""
     accounts: _builtins.int
@@ -80,6 +83,12 @@ class GetStatsResponse(_message.Message):
     """Earliest exchange, microseconds since 1970-01-01 UTC; 0 when there is none."""
     last_seen_us: _builtins.int
     """Latest exchange, likewise."""
+    unclean_start: _builtins.bool
+    """Whether the process before this one died without closing the data folder. Nothing that it acknowledged is lost."""
+    runs_cut_off: _builtins.int
+    """Runs that it left unfinished, which are recorded as failed."""
+    snapshots_refused: _builtins.int
+    """Snapshots of an index or a graph that this process found damaged, and made or makes anew."""
     def __init__(
         self,
         *,
@@ -96,10 +105,13 @@ class GetStatsResponse(_message.Message):
         dim: _builtins.int = ...,
         first_seen_us: _builtins.int = ...,
         last_seen_us: _builtins.int = ...,
+        unclean_start: _builtins.bool = ...,
+        runs_cut_off: _builtins.int = ...,
+        snapshots_refused: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "benchmarks", b"benchmarks", "database_bytes", b"database_bytes", "dim", b"dim", "exchanges", b"exchanges", "findings", b"findings", "first_seen_us", b"first_seen_us", "last_seen_us", b"last_seen_us", "last_sequence", b"last_sequence", "model_id", b"model_id", "pending_texts", b"pending_texts", "runs", b"runs", "texts", b"texts"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "benchmarks", b"benchmarks", "database_bytes", b"database_bytes", "dim", b"dim", "exchanges", b"exchanges", "findings", b"findings", "first_seen_us", b"first_seen_us", "last_seen_us", b"last_seen_us", "last_sequence", b"last_sequence", "model_id", b"model_id", "pending_texts", b"pending_texts", "runs", b"runs", "runs_cut_off", b"runs_cut_off", "snapshots_refused", b"snapshots_refused", "texts", b"texts", "unclean_start", b"unclean_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
