@@ -4,9 +4,6 @@ import os
 import sys
 import threading
 
-WARMING = "coterie-warm"
-"""Name of the thread that compiles what a run needs."""
-
 
 def main() -> int:
     """Run the command line; returns the exit code."""
@@ -22,8 +19,9 @@ def main() -> int:
         )
         return 1
     code = cli.main()
-    if any(thread.name == WARMING for thread in threading.enumerate()):
-        # Compiling cannot be stopped, and ending the interpreter under it aborts the process. All is closed by now.
+    if any(thread.daemon and thread.name.startswith("coterie-") for thread in threading.enumerate()):
+        # Compiling and training cannot be stopped, and an interpreter that ends under them aborts the process. All that
+        # has to be on the disk is there by now.
         sys.stdout.flush()
         sys.stderr.flush()
         os._exit(code)

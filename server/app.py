@@ -25,7 +25,6 @@ from grpc_reflection.v1alpha import reflection
 
 from coterie.client.channel import RECEIVE_BYTES_MAX, is_private
 from coterie.domain import LIMITS, Caller, ConflictError, CoterieError, Credential, Role, UnavailableError
-from coterie.server.__main__ import WARMING
 from coterie.server.access import Guard
 from coterie.server.config import Config
 from coterie.server.engine import Engine
@@ -205,7 +204,7 @@ class Server:
             with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
                 loop.call_soon_threadsafe(ready)
 
-        threading.Thread(target=warm, name=WARMING, daemon=True).start()
+        threading.Thread(target=warm, name="coterie-warm", daemon=True).start()
 
     async def set_health(self, *, serving: bool) -> None:
         """Say whether the service and each of its parts can be used."""

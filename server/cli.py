@@ -469,6 +469,12 @@ def _add_backup_verbs(verbs: Any) -> None:
     restore = _verb(verbs, "restore", cli_backup.restore, "make a new data folder of a backup")
     restore.add_argument("src", metavar="SRC", help="the backup")
     restore.add_argument(
+        "--erasures-of",
+        type=Path,
+        metavar="DIR",
+        help="the data folder that is replaced: what was erased in it since the backup is erased again",
+    )
+    restore.add_argument(
         "--data-dir", type=Path, metavar="DIR", default=argparse.SUPPRESS, help="the new data folder; it must be empty"
     )
 

@@ -1,6 +1,7 @@
 """The verbs `backup` and `restore`."""
 
 import dataclasses
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -34,13 +35,34 @@ def restore(session: Session) -> int:
 
     source, data_dir = Path(session.options.src), session.config().data_dir
     restored = _shown(session, "restoring", lambda tell: restore_backup(source, data_dir, tell))
-    session.terminal.data(_to_json(restored) | {"data_dir": str(data_dir)}, _line(restored, f"restored to {data_dir}"))
+    old = session.options.erasures_of
+    erased = None if old is None else _erase_again(session, old)
+    value = _to_json(restored) | {"data_dir": str(data_dir), "erased_again": erased}
+    session.terminal.data(value, _line(restored, f"restored to {data_dir}"))
+    if erased is None:
+        session.terminal.say("accounts erased since the backup are back: erase them again, or use --erasures-of")
+    elif erased:
+        session.terminal.say(f"{erased} accounts were erased again")
     session.terminal.say(
         f"exchanges that were acknowledged after {format_time(restored.created_us)} (sequence "
         f"{restored.last_sequence}) are not in it: send them again, what is there is not doubled"
     )
     session.terminal.suggest("stats")
     return 0
+
+
+def _erase_again(session: Session, old: Path) -> int:
+    """Do again in the restored folder what was erased in the old one; returns how many accounts."""
+    from coterie.server.engine import Engine
+    from coterie.store import open_store
+
+    with open_store(old, create=False) as store:
+        ledger = store.erasure_ledger()
+    config = session.config(lazy_model=True)
+    with open_store(config.data_dir, create=False) as store:
+        accounts = store.adopt_erasures(ledger, time.time_ns() // 1_000)
+    Engine.open(config, create=False).close()  # opening goes on with what is pending
+    return accounts
 
 
 def _write(session: Session, destination: Path) -> Backup:

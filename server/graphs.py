@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import NeighbourGraph, UnavailableError
-from coterie.index import LivingGraph, neighbour_graph, snapshot_header
+from coterie.index import LivingGraph, neighbour_graph
 from coterie.server.logs import emit
 from coterie.store import Store
 
@@ -23,7 +23,6 @@ _FOREIGN_SHARE_MAX = 0.1
 _KEPT_SHARE_MIN = 0.8
 """Share of a graph that a window has to keep; where it keeps less, most lists would have to be searched again, and the
 graph is built anew."""
-_LAST = (1 << 63) - 1
 _ROWS_AT_ONCE = 65_536
 
 
@@ -48,7 +47,6 @@ class Graphs:
         self._changed: set[str] = set()
         self.refused = 0
         """Snapshots that were damaged."""
-        self._drop_erased()
         self._last_erasure = 0
 
     def of(
@@ -100,8 +98,6 @@ class Graphs:
         """
         with self._lock:
             self._forget()
-            # Those that held nothing of it, too: by its header a snapshot is known to have forgotten.
-            self._changed |= self._graphs.keys()
             self._save()
             kept = {self._path(name) for name in self._graphs}
             for path in (self._store.data_dir / "index").glob("graph-*"):
@@ -123,18 +119,6 @@ class Graphs:
         with self._lock:
             self._forget()
             self._save()
-
-    def _drop_erased(self) -> None:
-        """Remove snapshots from before an erasure: a process was killed between it and the snapshots without it."""
-        last_erasure, _ = self._store.erased_since(_LAST)
-        for path in (self._store.data_dir / "index").glob("graph-*"):
-            try:
-                held = int(snapshot_header(path).get("last_erasure", -1))
-            except UnavailableError:
-                held = -1
-            if held < last_erasure:
-                path.unlink(missing_ok=True)
-                emit(_LOGGER, logging.WARNING, "snapshot_dropped", path=path, reason="it may hold what was erased")
 
     def _save(self) -> None:
         self._saved_at = time.monotonic()

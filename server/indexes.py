@@ -44,11 +44,6 @@ class FieldIndex:
         self._index, self._last_vector, self._last_erasure = self._load(dim)
         self._saved: tuple[int, int] | None = (self._last_vector, self._last_erasure)
 
-    @property
-    def holds_erased(self) -> bool:
-        """Whether the snapshot on the disk may hold what was erased since it was written."""
-        return self._saved[1] < self._last_erasure
-
     def __len__(self) -> int:
         return len(self._index)
 
@@ -162,9 +157,6 @@ class Indexes:
         self._saved_at = time.monotonic()
         started = time.perf_counter()
         self.follow()
-        if any(index.holds_erased for index in self.fields.values()):
-            # A process was killed between an erasure and the snapshots without it.
-            self.save()
         emit(
             _LOGGER,
             logging.INFO,

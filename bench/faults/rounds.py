@@ -15,8 +15,7 @@ from bench.faults import ledger
 from bench.faults.service import Service
 from bench.faults.streams import Stream, made
 from coterie.client import Client, RetryPolicy
-from coterie.domain import CoterieError, NotFoundError
-from coterie.index import snapshot_header
+from coterie.domain import CoterieError
 from coterie.server.backup import restore_backup, verify_backup
 
 ACTIVITIES = ("ingest", "embedding", "run", "erasure", "snapshot", "backup")
@@ -39,7 +38,7 @@ class Tally:
     last_good_run_lost: int = 0
     erasures_undone: int = 0
     erasures_halved: int = 0
-    snapshots_with_erased: int = 0
+    erasures_unproved: int = 0
     backups_torn: int = 0
     not_told: int = 0
     exit_codes_wrong: int = 0
@@ -61,7 +60,7 @@ class Tally:
 
     _FAULTS = (
         *("lost", "doubled", "invented", "torn", "unfinished_runs", "last_good_run_lost", "erasures_undone"),
-        *("erasures_halved", "snapshots_with_erased", "backups_torn", "not_told", "exit_codes_wrong"),
+        *("erasures_halved", "erasures_unproved", "backups_torn", "not_told", "exit_codes_wrong"),
     )
 
     def faults(self) -> dict[str, int]:
@@ -223,17 +222,10 @@ class Rounds:
             self.tally.erasures_cut_off += not answered
             self.tally.erasures_undone += answered and left > 0
             self.tally.erasures_halved += left not in (0, _ERASED_EXCHANGES)
-            # Whoever had no answer asks again; what was done meanwhile is no longer known.
-            with contextlib.suppress(NotFoundError):
-                client.erase_account(account)
+            # Whoever had no answer asks again, and is answered with a search of the whole folder.
+            erasure = client.erase_account(account)
+            self.tally.erasures_unproved += erasure.proof is None or not erasure.proof.complete
             self._erased.append(account)
-        if self._pending_erasures:
-            service.wait_for("indexes_ready")
-            last = ledger.last_erasure(self._database)
-            for path in (self._folder / "data" / "index").glob("*/manifest"):
-                self.tally.snapshots_with_erased += int(snapshot_header(path)["last_erasure"]) < last
-            for path in (self._folder / "data" / "index").glob("graph-*.coterie"):
-                self.tally.snapshots_with_erased += int(snapshot_header(path)["last_erasure"]) < last
         for account in self._erased:
             self.tally.erasures_undone += ledger.of_account(self._database, account) > 0
         self._pending_erasures.clear()

@@ -374,3 +374,28 @@ def test_on_the_command_line(
         except SystemExit as end:
             code = int(end.code or 0)
         assert code == 2, wrong
+
+
+def test_what_was_erased_since_is_erased_again(
+    config: Config, exchange: Make, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("COTERIE_MODEL", "hash")
+    engine = Engine.open(config)
+    try:
+        engine.warm_up()
+        engine.ingest([exchange(number) for number in range(30)]).result()
+        engine.embed_pending(lambda _: None, lambda: False)
+        create_backup(engine.store, tmp_path / "b")
+        engine.erase_account(AccountId("account-3"))
+        left = engine.stats().exchanges
+    finally:
+        engine.close()
+    new = tmp_path / "new"
+    assert main(["restore", str(tmp_path / "b"), "--data-dir", str(new), "--erasures-of", str(config.data_dir)]) == 0
+    assert "1 accounts were erased again" in capsys.readouterr().err
+    with open_store(new, create=False) as store:
+        assert store.stats().exchanges == left < 30
+        assert store.account_exchanges(AccountId("account-3")) == 0
+        assert store.pending_erasures() == []
+    main(["restore", str(tmp_path / "b"), "--data-dir", str(tmp_path / "careless")])
+    assert "accounts erased since the backup are back" in capsys.readouterr().err
