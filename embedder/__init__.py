@@ -3,9 +3,17 @@
 Importing this package does not import torch; `load_encoder` does, when the model needs it.
 """
 
-from coterie.embedder.encoder import Encoder
+from coterie.embedder.encoder import Encoder, ObservedEncoder
 from coterie.embedder.golden import self_test
 from coterie.embedder.hashing import HashEncoder
 from coterie.embedder.loading import DEFAULT_MODEL, MULTILINGUAL_MODEL, load_encoder
 
-__all__ = ["DEFAULT_MODEL", "MULTILINGUAL_MODEL", "Encoder", "HashEncoder", "load_encoder", "self_test"]
+__all__ = [
+    "DEFAULT_MODEL",
+    "MULTILINGUAL_MODEL",
+    "Encoder",
+    "HashEncoder",
+    "ObservedEncoder",
+    "load_encoder",
+    "self_test",
+]

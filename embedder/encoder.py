@@ -1,12 +1,13 @@
 """What every encoder promises, and the checks that all of them share."""
 
 from collections.abc import Callable, Sequence
-from typing import Protocol
+from typing import Protocol, runtime_checkable
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import CancelledRunError, InvalidError
+from coterie.domain.telemetry import OnBatch
 
 Progress = Callable[[int], None]
 """Called with the number of texts finished so far in this call."""
@@ -55,6 +56,13 @@ class Encoder(Protocol):
             CancelledRunError: `cancelled` answered True.
         """
         ...
+
+
+@runtime_checkable
+class ObservedEncoder(Protocol):
+    """An encoder that tells of its batches; `on_batch` is called on the thread that computed one."""
+
+    on_batch: OnBatch | None
 
 
 def check_texts(texts: Sequence[str]) -> None:

@@ -7,7 +7,16 @@ from collections.abc import Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.embedder.encoder import Cancelled, Encoder, Progress, Waited, check_cancelled, check_texts
+from coterie.domain.telemetry import OnBatch
+from coterie.embedder.encoder import (
+    Cancelled,
+    Encoder,
+    ObservedEncoder,
+    Progress,
+    Waited,
+    check_cancelled,
+    check_texts,
+)
 
 _PIECE_TEXTS = 2_048
 """Texts a replica takes at a time: several batches of its own, and little to wait for at the end."""
@@ -33,6 +42,19 @@ class Replicas:
         self._piece_texts = piece_texts
         self._busy = [0] * len(encoders)
         self._lock = threading.Lock()
+        self._on_batch: OnBatch | None = None
+
+    @property
+    def on_batch(self) -> OnBatch | None:
+        """Told of every batch of every replica, on the thread that computed it."""
+        return self._on_batch
+
+    @on_batch.setter
+    def on_batch(self, listener: OnBatch | None) -> None:
+        self._on_batch = listener
+        for encoder in self._encoders:
+            if isinstance(encoder, ObservedEncoder):
+                encoder.on_batch = listener
 
     def encode(
         self,

@@ -3,6 +3,7 @@
 import contextlib
 import logging
 import os
+import time
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -15,6 +16,7 @@ from sentence_transformers import SentenceTransformer
 from transformers.utils import logging as transformers_logging
 
 from coterie.domain import LIMITS, InvalidError, UnavailableError
+from coterie.domain.telemetry import EmbeddedBatch, OnBatch
 from coterie.embedder.batching import token_budget_batches, window_bounds
 from coterie.embedder.encoder import Cancelled, Progress, Waited, check_cancelled, check_texts, unit_rows
 from coterie.embedder.tokenising import Tokenisers, Tokens
@@ -80,6 +82,8 @@ class SentenceTransformerEncoder:
         self._batch_tokens = batch_tokens or (_BATCH_TOKENS_CPU if self.device == "cpu" else _BATCH_TOKENS_GPU)
         self._bfloat16 = has_bfloat16(self.device)
         self._turns = Turns()
+        self.on_batch: OnBatch | None = None
+        """Told of every batch, on the thread that computed it; it must be quick and must not raise."""
         self.dim = self._probe_dim()
         _log.info("loaded %s on %s, dim %d, bfloat16 %s", model_id, self.device, self.dim, self._bfloat16)
 
@@ -119,7 +123,12 @@ class SentenceTransformerEncoder:
             weights = np.array([max(1, len(windows[window])) for window in batch], dtype=np.float32)
             # Held for one batch only: between two, another thread's few texts may go first.
             with self._turns.turn(urgent=urgent) as waited_ns:
+                started = time.perf_counter()
                 vectors = self._forward_halving([windows[window] for window in batch])
+                duration_s = time.perf_counter() - started
+            if self.on_batch is not None:
+                sizes = [lengths[window] for window in batch]
+                self.on_batch(EmbeddedBatch(len(sizes), sum(sizes), len(sizes) * max(sizes), duration_s))
             if waited is not None:
                 waited(waited_ns)
             batch_owners = owners[batch]

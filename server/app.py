@@ -11,11 +11,12 @@ import sys
 import tempfile
 import threading
 import time
-from collections.abc import Coroutine, Iterator
+from collections.abc import Callable, Coroutine, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
+from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import grpc.aio
 import uvloop
@@ -31,6 +32,7 @@ from coterie.server.engine import Engine
 from coterie.server.interceptor import CallInterceptor
 from coterie.server.interceptor_access import AccessInterceptor
 from coterie.server.logs import emit, logging_to_stderr
+from coterie.server.operations import Operations
 from coterie.server.requests import RequestIds
 from coterie.server.services import AdminService, BenchmarkService, Desk, SearchService
 from coterie.server.services_access import AccessService
@@ -38,6 +40,7 @@ from coterie.server.services_findings import FindingService
 from coterie.server.services_ingest import IngestService
 from coterie.server.services_runs import RunService
 from coterie.server.tls import Certificates, ServerTls, parse_tls_callers
+from coterie.server.tracing import tracing_to
 from coterie.v1 import (
     access_service_pb2,
     access_service_pb2_grpc,
@@ -63,6 +66,8 @@ _QUICK_THREADS = 4
 _SOCKET = "socket"
 _SOCKET_PATH_BYTES_MAX = 103  # what every system takes; Linux takes 107
 
+T = TypeVar("T")
+
 SERVICE_NAMES = tuple(
     file.services_by_name[name].full_name
     for file, name in (
@@ -85,12 +90,15 @@ class Server:
     """An engine behind a socket. It is made and used on one event loop.
 
     Args:
+        operations: measures calls, and what it sees decides over health; by default neither.
         local: who calls without a token, where only this user can reach the socket; by default tokens decide.
     """
 
-    def __init__(self, engine: Engine, *, local: Caller | None = None) -> None:
+    def __init__(self, engine: Engine, operations: Operations | None = None, *, local: Caller | None = None) -> None:
         config = engine.config
         self._engine = engine
+        self._operations = operations
+        self._clustering_warm = False
         self._workers = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="coterie-call")
         # Calls that only reach the store: they must not wait behind those that embed or search.
         self._quick_workers = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="coterie-quick")
@@ -105,7 +113,12 @@ class Server:
         )
         self._health = health_aio.HealthServicer()
         self._grpc = grpc.aio.server(
-            interceptors=[RequestIds(), CallInterceptor(), AccessInterceptor(self._guard)],
+            interceptors=[
+                RequestIds(),
+                *(operations.interceptors() if operations else ()),
+                CallInterceptor(),
+                AccessInterceptor(self._guard),
+            ],
             maximum_concurrent_rpcs=config.concurrent_rpcs_max,
             options=[
                 ("grpc.max_receive_message_length", LIMITS.message_bytes_max),
@@ -176,13 +189,16 @@ class Server:
         return None if listen.startswith("unix:") else self._engine.config.tls
 
     async def warm_up(self) -> None:
-        """Load the model, then say SERVING.
+        """Load the model, then say SERVING if nothing else is in the way.
 
         Raises:
             CoterieError: the model is not usable; health stays NOT_SERVING.
         """
-        await asyncio.get_running_loop().run_in_executor(None, self._engine.warm_up)
-        await self.set_health(serving=True)
+        await asyncio.wrap_future(_on_a_thread(self._engine.warm_up))
+        operations, ready = self._operations, True
+        if operations is not None:
+            ready = (await asyncio.wrap_future(_on_a_thread(operations.look))).ready
+        await self.set_health(serving=ready)
         self._warm_clustering()
 
     def _warm_clustering(self) -> None:
@@ -190,6 +206,7 @@ class Server:
         loop = asyncio.get_running_loop()
 
         def ready() -> None:
+            self._clustering_warm = True
             status = self._health.set(CLUSTERING, health_pb2.HealthCheckResponse.SERVING)
             self._warming = loop.create_task(status)
 
@@ -211,16 +228,28 @@ class Server:
         status = health_pb2.HealthCheckResponse.SERVING if serving else health_pb2.HealthCheckResponse.NOT_SERVING
         for name in ("", *SERVICE_NAMES):
             await self._health.set(name, status)
-        if not serving:
+        if not serving or self._clustering_warm:
             await self._health.set(CLUSTERING, status)
 
+    async def drain(self, delay_s: float) -> None:
+        """Say NOT_SERVING and go on answering for a while, so that whoever spreads calls sends them elsewhere."""
+        await self._health.enter_graceful_shutdown()
+        await asyncio.sleep(delay_s)
+
     async def stop(self, grace_s: float) -> None:
-        """End the watches, give other calls their grace, then stop; the engine stays open."""
+        """Tell every connection to go elsewhere, end streams and runs, give calls their grace; the engine stays open.
+
+        A stream of exchanges gets its answers to what was queued, then UNAVAILABLE. It takes the grace at most, and a
+        run that does not stop in that time is left to its fate: the next start records it as failed.
+        """
         await self._health.enter_graceful_shutdown()
         self._desk.stopping.set()
-        await asyncio.get_running_loop().run_in_executor(None, self._engine.stop_jobs)
         self._engine.changed.notify()
-        await self._grpc.stop(grace_s)
+        # At once and beside the jobs: from here on no call begins, and those who watch a run see it end.
+        stopped = asyncio.ensure_future(self._grpc.stop(grace_s))
+        await asyncio.wrap_future(_on_a_thread(lambda: self._engine.stop_jobs(grace_s)))
+        self._engine.changed.notify()
+        await stopped
         # What outlived its grace has lost its caller; nobody waits for it.
         for workers in (self._workers, self._quick_workers):
             workers.shutdown(wait=False, cancel_futures=True)
@@ -238,14 +267,22 @@ class Server:
 
 
 def serve(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code, after saying on stderr what went wrong if anything did."""
+    """Serve until SIGTERM or SIGINT; returns the exit code, after saying on stderr what went wrong if anything did.
+
+    A second signal ends the process at once; what was answered is on disk all the same.
+    """
     try:
-        with logging_to_stderr(config.log_level, config.log_format):
-            engine = Engine.open(config)
+        with (
+            logging_to_stderr(config.log_level, config.log_format),
+            tracing_to(config.trace_endpoint, config.trace_sample),
+        ):
+            operations = Operations(config)
+            engine = Engine.open(config, observer=operations.observer)
             try:
-                _run(_serve(engine))
+                _run(_serve(engine, operations))
             finally:
                 engine.close()
+                operations.close_http()
     except CoterieError as error:
         _say(f"coterie: {error}")
         return 1
@@ -351,29 +388,47 @@ class _LoopThread:
             emit(_LOGGER, logging.ERROR, "not_serving", reason=error)
 
 
-async def _serve(engine: Engine) -> None:
+async def _serve(engine: Engine, operations: Operations) -> None:
     config = engine.config
+    loop = asyncio.get_running_loop()
     stopping = asyncio.Event()
+
+    def stop(number: int) -> None:
+        if stopping.is_set():
+            _say("coterie: a second signal, ending at once")
+            os._exit(128 + number)
+        operations.drain()
+        stopping.set()
+
     for number in (signal.SIGTERM, signal.SIGINT):
-        asyncio.get_running_loop().add_signal_handler(number, stopping.set)
-    server = Server(engine)
+        loop.add_signal_handler(number, stop, number)
+    server = Server(engine, operations)
+    beating = asyncio.ensure_future(operations.beat())
     with _private_folder() as folder:
         private = f"unix:{folder / _SOCKET}" if config.console_listen else ""
         console = None
         try:
             server.check_exposure()
             address = await server.start(config.listen, also=private)
+            operations.start(engine, partial(_follow_health, loop, server))
             engine.store.announce(address)
             _say(f"coterie is listening on {address} (data folder {config.data_dir})")
+            if operations.address:
+                _say(f"metrics and probes: http://{operations.address}/metrics, /livez, /readyz")
             server.say_who_may_call()
             console = await _start_console(config, private)
-            await _warm_up(server, engine)
+            await _first(_warm_up(server, engine), stopping.wait())
             await stopping.wait()
+            emit(_LOGGER, logging.INFO, "draining", delay_s=config.drain_delay_s)
+            await server.drain(config.drain_delay_s)
         finally:
             emit(_LOGGER, logging.INFO, "stopping", grace_s=config.shutdown_grace_s)
+            operations.drain()
+            await asyncio.wrap_future(_on_a_thread(operations.close))
             if console is not None:
                 await console.stop()
             await server.stop(config.shutdown_grace_s)
+            beating.cancel()
 
 
 async def _start_console(config: Config, service: str) -> "ConsoleServer | None":
@@ -391,6 +446,38 @@ async def _start_console(config: Config, service: str) -> "ConsoleServer | None"
         return None
     _say(f"the console is at {address}")
     return console
+
+
+def _follow_health(loop: asyncio.AbstractEventLoop, server: Server, ready: bool) -> None:
+    """Make health say what readiness says; called on another thread, which must not wait for a loop that may wait."""
+    asyncio.run_coroutine_threadsafe(server.set_health(serving=ready), loop)
+
+
+async def _first(work: Coroutine[Any, Any, None], other: Coroutine[Any, Any, Any]) -> None:
+    """Wait for the work or for something else, whichever is first; an error of the work is raised."""
+    working, waiting = asyncio.ensure_future(work), asyncio.ensure_future(other)
+    try:
+        await asyncio.wait({working, waiting}, return_when=asyncio.FIRST_COMPLETED)
+        if working.done():
+            working.result()
+    finally:
+        working.cancel()
+        waiting.cancel()
+
+
+def _on_a_thread(work: Callable[[], T]) -> "Future[T]":
+    """Begin something that may take long on a thread that does not hold up the end of the process."""
+    future: Future[T] = Future()
+
+    def run() -> None:
+        if future.set_running_or_notify_cancel():
+            try:
+                future.set_result(work())
+            except BaseException as error:  # noqa: BLE001 - whatever it is, it is told where it is waited for
+                future.set_exception(error)
+
+    threading.Thread(target=run, name="coterie-background", daemon=True).start()
+    return future
 
 
 async def _warm_up(server: Server, engine: Engine) -> None:

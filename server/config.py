@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from coterie.client.channel import is_private
 from coterie.domain import InvalidError
 from coterie.server.logs import LOG_FORMATS
 from coterie.server.schedule import parse_schedule
@@ -82,10 +83,24 @@ class Config:
     """Time between index snapshots while vectors arrive, seconds."""
     backup_dir: str = ""
     """Folder on the server's disk for the backups that are asked for over the wire; empty refuses them."""
+    drain_delay_s: float = _number(0.0, 0, 600)
+    """Time after a signal to stop in which calls are still taken while health says not serving, seconds."""
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
     pseudonym_key_file: str = ""
     """File of the key under which accounts, organisations and means of payment are hashed; empty keeps their names."""
+    disk_free_mib_min: float = _number(512.0, 0, 1e9)
+    """Free space under which the service is not ready, MiB; below twice that it is degraded."""
+    embedding_lag_s_max: float = _number(900.0, 1, 1e9)
+    """Wait of the oldest text for its vector above which the service is degraded, seconds."""
+    metrics_listen: str = ""
+    """Address for metrics and probes over HTTP, such as 127.0.0.1:7432; empty is none."""
+    metrics_beyond_loopback: bool = False
+    """Let other machines reach metrics_listen; nobody has to say who he is there."""
+    trace_endpoint: str = ""
+    """Where traces go: OTLP over gRPC, such as http://127.0.0.1:4317; empty is nowhere. Needs the extra traces."""
+    trace_sample: float = _number(0.01, 0, 1)
+    """Share of the traces begun here that are kept; one that a caller began is as the caller said."""
     log_level: str = "info"
     """Least severity that is logged: debug, info, warning or error."""
     log_format: str = "json"
@@ -103,6 +118,7 @@ class Config:
             raise InvalidError(
                 f"console_listen is {self.console_listen!r}, it must be HOST:PORT or empty", field="console_listen"
             )
+        self._check_operations()
         if self.log_level not in _LOG_LEVELS:
             raise InvalidError(
                 f"log_level is {self.log_level!r}, it must be one of {', '.join(_LOG_LEVELS)}", field="log_level"
@@ -133,6 +149,24 @@ class Config:
             return None
         cert, key, authorities = (Path(name).expanduser() for name in (self.tls_cert, self.tls_key, self.tls_client_ca))
         return ServerTls(cert, key, authorities if self.tls_client_ca else None)
+
+    def _check_operations(self) -> None:
+        if self.metrics_listen:
+            if not _HOST_PORT.fullmatch(self.metrics_listen):
+                raise InvalidError(
+                    f"metrics_listen is {self.metrics_listen!r}, it must be HOST:PORT", field="metrics_listen"
+                )
+            if not is_private(self.metrics_listen) and not self.metrics_beyond_loopback:
+                raise InvalidError(
+                    f"metrics_listen is {self.metrics_listen!r}, which other machines reach: use 127.0.0.1, or say "
+                    "metrics_beyond_loopback = true",
+                    field="metrics_listen",
+                )
+        if self.trace_endpoint and not self.trace_endpoint.startswith(("http://", "https://")):
+            raise InvalidError(
+                f"trace_endpoint is {self.trace_endpoint!r}, it must be http://HOST:PORT or https://HOST:PORT",
+                field="trace_endpoint",
+            )
 
 
 def load_config(

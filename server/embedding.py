@@ -10,9 +10,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.domain import CancelledRunError, CoterieError, NotFoundError
+from coterie.domain.telemetry import EmbeddedBatch
 from coterie.server.config import Config
 from coterie.server.logs import emit, origin
+from coterie.server.observer import Observer
 from coterie.server.priority import yield_processor
+from coterie.server.tracing import record
 from coterie.store import Store
 
 if TYPE_CHECKING:
@@ -33,8 +36,11 @@ Cancelled = Callable[[], bool]
 class Embedding:
     """Owns the model: loads it once, binds the data folder to it, and gives every waiting text its vector."""
 
-    def __init__(self, store: Store, config: Config, on_vectors: Callable[[], None]) -> None:
+    def __init__(
+        self, store: Store, config: Config, on_vectors: Callable[[], None], observer: Observer | None = None
+    ) -> None:
         """`on_vectors` is called after vectors were stored, on the thread that stored them."""
+        self._observer = observer or Observer()
         self._store = store
         self._config = config
         self._on_vectors = on_vectors
@@ -124,13 +130,15 @@ class Embedding:
                     return self._store.vectors(text_ids)
 
     def _load(self) -> "Encoder":
-        from coterie.embedder import load_encoder, self_test
+        from coterie.embedder import ObservedEncoder, load_encoder, self_test
 
         started = time.perf_counter()
         encoder = load_encoder(self._config.model, device=self._config.device)
         self.drifted = True  # until the self-test says otherwise
         self_test(encoder)
         self.drifted = False
+        if isinstance(encoder, ObservedEncoder):
+            encoder.on_batch = self._batch_done
         self._store.bind_model(encoder.model_id, encoder.dim)
         seconds = round(time.perf_counter() - started, 2)
         emit(
@@ -143,6 +151,11 @@ class Embedding:
             s=seconds,
         )
         return encoder
+
+    def _batch_done(self, batch: EmbeddedBatch) -> None:
+        self._observer.embedded(batch)
+        sizes = {"coterie.windows": batch.windows, "coterie.tokens": batch.tokens}
+        record("embedding.batch", batch.duration_s, **sizes)
 
     def _embed_slice(self, cancelled: Cancelled, tell: Callable[[], None]) -> int:
         """Embed the next texts of the queue, and say how many there were; `tell` is called as they are done."""
@@ -166,6 +179,7 @@ class Embedding:
                     self._embedded = before  # what is not stored was not embedded
                     raise
                 self._embedded = before + len(pending)
+                self._observer.texts_embedded(len(pending))
                 tell()
         finally:
             self._slice.release()

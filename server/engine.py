@@ -3,7 +3,7 @@
 import logging
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import Future
 from dataclasses import replace
 from pathlib import Path
@@ -65,11 +65,13 @@ from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.logs import emit
 from coterie.server.multilingual import Multilingual
+from coterie.server.observer import Observer
 from coterie.server.pseudonyms import Pseudonyms
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
 from coterie.server.stages import Stages
+from coterie.server.tracing import Span, begun, span
 from coterie.server.watching import EARLY, Watching
 from coterie.store import Store, open_store
 
@@ -86,9 +88,11 @@ _LOGGER = logging.getLogger(__name__)
 class Engine:
     """What the gRPC services call; synchronous and thread-safe. Close it when done."""
 
-    def __init__(self, config: Config, store: Store) -> None:
+    def __init__(self, config: Config, store: Store, observer: Observer | None = None) -> None:
         self.config = config
         self.store = store
+        self._observer = observer = observer or Observer()
+        self._caught_up = False
         self.changed = Signal()
         """Told when a run moves, findings appear or a review is made."""
         self._closing = threading.Event()
@@ -98,7 +102,7 @@ class Engine:
         self._benchmarks: Benchmarks | None = None
         self._graphs: Graphs | None = None
         self._names = Pseudonyms.of_store(store, config.pseudonym_key_file)
-        self._embedding = Embedding(store, config, self._follow)
+        self._embedding = Embedding(store, config, self._follow, observer)
         self._multilingual = Multilingual(store)
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
         self._families = StandingFamilies(store)
@@ -107,7 +111,7 @@ class Engine:
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
         if store.unclean:
             emit(_LOGGER, logging.WARNING, "unclean_start", action="what was acknowledged is there; the rest goes on")
-        self._runs = Runs(store, self._recluster, self.changed)
+        self._runs = Runs(store, self._recluster, self.changed, observer)
         schedule = parse_schedule(config.schedule)
         self._scheduler: Scheduler | None = None
         if schedule is not None:
@@ -116,7 +120,7 @@ class Engine:
         self._eraser.resume()
 
     @classmethod
-    def open(cls, config: Config, *, create: bool = True) -> "Engine":
+    def open(cls, config: Config, *, create: bool = True, observer: Observer | None = None) -> "Engine":
         """Open the data folder; with `lazy_model` the model waits for its first use, else `warm_up` loads it.
 
         Raises:
@@ -126,7 +130,7 @@ class Engine:
         """
         store = open_store(config.data_dir, create=create)
         try:
-            return cls(config, store)
+            return cls(config, store, observer)
         except BaseException:
             store.close()
             raise
@@ -135,6 +139,11 @@ class Engine:
     def ready(self) -> bool:
         """Whether the model is loaded and passed its self-test."""
         return self._embedding.ready
+
+    @property
+    def serving(self) -> bool:
+        """Whether the model is ready and the indexes have caught up with the store once."""
+        return self._caught_up
 
     @property
     def drifted(self) -> bool:
@@ -153,6 +162,7 @@ class Engine:
         if not self.config.lazy_model:
             self._embedding.encoder()
             self._made_indexes().start()
+            self._caught_up = True
             self._loop.start()
         if self._scheduler is not None:
             self._scheduler.start()
@@ -165,16 +175,22 @@ class Engine:
         warm_index()
         warm_detection()
 
-    def stop_jobs(self) -> None:
-        """Stop schedule and run, so that whoever watches them sees the end; everything else goes on."""
+    def stop_jobs(self, timeout_s: float | None = None) -> None:
+        """Stop schedule and run, so that whoever watches them sees the end; everything else goes on.
+
+        Args:
+            timeout_s: how long to wait for a run to stop, seconds; for ever by default. One that is left over loses the
+                store when that closes, and the next start records it as failed.
+        """
         self._closing.set()
         if self._scheduler is not None:
             self._scheduler.close()
-        self._runs.close()
+        self._runs.close(timeout_s)
 
     def close(self) -> None:
         """Stop everything, write index snapshots and let the data folder go."""
-        self.stop_jobs()
+        if not self._closing.is_set():
+            self.stop_jobs(self.config.shutdown_grace_s)
         self._loop.close()
         try:
             if self._indexes is not None:
@@ -208,8 +224,13 @@ class Engine:
                 )
         result: Future[IngestResult] = Future()
         result.set_running_or_notify_cancel()  # it is on its way to the disk: a caller that goes away changes nothing
-        stored = self.store.submit([self._names.exchange(exchanges[place]) for place in places])
-        stored.add_done_callback(lambda done: self._answer(result, done, places, rejections))
+        trace = begun("commit", **{"coterie.exchanges": len(places)})
+        try:
+            stored = self.store.submit([self._names.exchange(exchanges[place]) for place in places])
+        except CoterieError as error:
+            trace.end(error)
+            raise
+        stored.add_done_callback(lambda done: self._answer(result, done, places, rejections, trace))
         return result
 
     def embed_pending(self, progress: Progress, cancelled: Callable[[], bool]) -> int:
@@ -229,7 +250,10 @@ class Engine:
         if self.config.lazy_model:
             self._embedding.embed_pending(lambda _: None, self._closing.is_set)
             self._made_indexes().follow()
-        return self._searcher.search(replace(query, filter=self._names.filter(query.filter)))
+        with span("search", **{"coterie.k": query.k}):
+            result = self._searcher.search(replace(query, filter=self._names.filter(query.filter)))
+        self._observer.searched(result)
+        return result
 
     # Runs
 
@@ -370,6 +394,11 @@ class Engine:
 
     # Administration
 
+    def index_sizes(self) -> Mapping[TextField, int]:
+        """How many texts search finds in each field; nothing before the indexes are loaded."""
+        indexes = self._indexes
+        return {} if indexes is None else {field: len(index) for field, index in indexes.fields.items()}
+
     def stats(self) -> Stats:
         """What the service holds."""
         refused = 0 if self._graphs is None else self._graphs.refused
@@ -393,6 +422,7 @@ class Engine:
         if self.store.erased_at(account_id) is None:
             self._check_account(account_id)
         erasure = self._eraser.erase(account_id)
+        self._observer.erased(erasure)
         self.changed.notify()
         return erasure
 
@@ -466,8 +496,10 @@ class Engine:
         stored: "Future[IngestResult]",
         places: Sequence[int],
         rejections: Sequence[Rejection],
+        trace: Span,
     ) -> None:
         error = stored.exception()
+        trace.end(error)
         if error is not None:
             result.set_exception(error)
             return
@@ -478,7 +510,9 @@ class Engine:
         everything = tuple(sorted([*rejections, *refused], key=lambda item: item.index))
         if report.stored:
             self._loop.wake()
-        result.set_result(IngestResult(report.stored, report.duplicates, everything, report.last_sequence))
+        report = replace(report, rejections=everything)
+        self._observer.ingested(report)
+        result.set_result(report)
 
     def _recluster(self, run: Run, stages: Stages) -> Outcome:
         from coterie.server.pipeline import Pipeline

@@ -32,9 +32,11 @@ from coterie.domain import (
 from coterie.server.checks import check_period
 from coterie.server.errors import unexpected
 from coterie.server.logs import emit, origin
+from coterie.server.observer import Observer
 from coterie.server.schedule import Schedule
 from coterie.server.signals import Signal
 from coterie.server.stages import Stages
+from coterie.server.tracing import span
 from coterie.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -73,8 +75,9 @@ Recluster = Callable[[Run, Stages], Outcome]
 class Runs:
     """Starts runs on a thread of their own and keeps their state."""
 
-    def __init__(self, store: Store, recluster: Recluster, changed: Signal) -> None:
+    def __init__(self, store: Store, recluster: Recluster, changed: Signal, observer: Observer | None = None) -> None:
         """Take the store's runs over; `changed` is told when a run moves or ends."""
+        self._observer = observer or Observer()
         self._store = store
         self._recluster = recluster
         self._changed = changed
@@ -190,14 +193,16 @@ class Runs:
                     self._cancel.set()
             yield at_work
 
-    def close(self) -> None:
-        """Refuse new runs, stop the one at work and wait until it is recorded as failed."""
+    def close(self, timeout_s: float | None = None) -> None:
+        """Refuse new runs, stop the one at work and wait until it is recorded as failed, or so many seconds."""
         with self._lock:
             self._closing = True
             self._cancel.set()
             thread = self._thread
         if thread is not None:
-            thread.join()
+            thread.join(timeout_s)
+            if thread.is_alive():
+                emit(_LOGGER, logging.WARNING, "run_left_over", timeout_s=timeout_s)
 
     def since_last_s(self) -> float:
         """Seconds since a run was last created, infinite before the first; in this process by a clock that nobody sets.
@@ -236,7 +241,14 @@ class Runs:
                 emit(_LOGGER, logging.WARNING, "run_cut_off", run=run.run_id)
 
     def _work(self, run: Run) -> None:
-        stages = Stages(self._report, self._cancel.is_set)
+        with span("run", **{"coterie.run_id": run.run_id, "coterie.trigger": run.trigger}) as trace:
+            run = self._run_to_its_end(run)
+            trace.set(**{"coterie.state": run.state.value})
+        self._observer.run_ended(run)
+        emit(_LOGGER, logging.INFO, "run_ended", run=run.run_id, state=run.state.value, error=run.error)
+
+    def _run_to_its_end(self, run: Run) -> Run:
+        stages = Stages(self._report, self._cancel.is_set, self._observer.stage_ended)
         try:
             run = replace(run, state=RunState.RUNNING, started_us=_now_us())
             self._set(run, save=True)
@@ -249,10 +261,11 @@ class Runs:
         except Exception as error:  # noqa: BLE001 - a run must end in a state, whatever happened in it
             run = self._ended(RunState.FAILED, str(unexpected(error, "run")))
         finally:
+            stages.leave()
             with self._lock:
                 self._current = None
             self._changed.notify()
-        emit(_LOGGER, logging.INFO, "run_ended", run=run.run_id, state=run.state.value, error=run.error)
+        return run
 
     def _finish(self, outcome: Outcome) -> Run:
         done = replace(outcome.run, state=RunState.DONE, finished_us=_now_us(), stage="", progress=1.0)

@@ -4,17 +4,25 @@ import time
 from collections.abc import Callable
 
 from coterie.domain import CancelledRunError
+from coterie.server.tracing import span, span_off
 
 
 class Stages:
     """Handed down through a run; one thread uses it."""
 
-    def __init__(self, report: Callable[[str, float], None], cancelled: Callable[[], bool]) -> None:
-        """`report` is told stage and share, `cancelled` is asked at every stage and batch."""
+    def __init__(
+        self,
+        report: Callable[[str, float], None],
+        cancelled: Callable[[], bool],
+        ended: Callable[[str, float], None] = lambda stage, duration_s: None,
+    ) -> None:
+        """`report` is told stage and share, `ended` stage and seconds; `cancelled` is asked again and again."""
         self.measures: dict[str, float] = {}
         """Counts, and seconds by stage under `<stage>_s`."""
         self.cancelled = cancelled
         self._report = report
+        self._ended = ended
+        self._span = span_off()
         self._stage = ""
         self._entered = time.perf_counter()
 
@@ -30,6 +38,8 @@ class Stages:
         if self.cancelled():
             raise CancelledRunError(f"cancelled before {stage}")
         self._stage = stage
+        self._span = span(f"run.{stage}")
+        self._span.__enter__()
         self._entered = time.perf_counter()
         self._report(stage, 0.0)
 
@@ -49,6 +59,8 @@ class Stages:
     def leave(self) -> None:
         """End the stage."""
         if self._stage:
-            name = f"{self._stage}_s"
-            self.measures[name] = self.measures.get(name, 0.0) + time.perf_counter() - self._entered
+            name, duration_s = f"{self._stage}_s", time.perf_counter() - self._entered
+            self.measures[name] = self.measures.get(name, 0.0) + duration_s
+            self._span.__exit__(None, None, None)
+            self._ended(self._stage, duration_s)
         self._stage = ""

@@ -45,6 +45,7 @@ from coterie.domain import (
     WindowRows,
 )
 from coterie.domain import Sequence as LogSequence
+from coterie.domain.telemetry import OnCommit
 from coterie.store.proof import Belongings
 
 EVERYTHING = SearchFilter()
@@ -65,6 +66,27 @@ class Store(Protocol):
 
     def announce(self, address: str) -> None:
         """Write a server's address where the next opener of the folder will find it."""
+        ...
+
+    def on_commit(self, listener: OnCommit) -> None:
+        """From now on tell one listener of every transaction, on the thread that writes; it must be quick."""
+        ...
+
+    def waiting_writes(self) -> tuple[int, int]:
+        """Requests that wait to be written, and the characters of their texts."""
+        ...
+
+    def check_writable(self, timeout_s: float) -> None:
+        """Have the disk take a small write.
+
+        Raises:
+            UnavailableError: it does not, or not in time.
+            OverloadedError: the queue is full; whether the disk takes writes is not known.
+        """
+        ...
+
+    def file_sizes(self) -> tuple[int, int]:
+        """Bytes of the database file and of its write-ahead log."""
         ...
 
     def close(self) -> None:
@@ -128,6 +150,10 @@ class Store(Protocol):
 
     def pending_texts(self, limit: int) -> list[tuple[TextId, str]]:
         """The next texts to embed: prompts and benchmark items, then responses, oldest first."""
+        ...
+
+    def oldest_pending(self) -> TextId:
+        """The oldest text that waits to be embedded, 0 for none; text ids rise with time."""
         ...
 
     def pending_count(self) -> int:

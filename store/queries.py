@@ -75,6 +75,15 @@ def pending_count(connection: sqlite3.Connection) -> int:
     return _number(connection, "SELECT count(*) FROM text WHERE queue IS NOT NULL")
 
 
+def oldest_pending(connection: sqlite3.Connection) -> TextId:
+    """The oldest text of the embedding queue, 0 where that is empty."""
+    # One queue at a time: over both, SQLite would read the whole index.
+    oldest = [
+        _number(connection, "SELECT coalesce(min(text_id), 0) FROM text WHERE queue = ?", queue) for queue in (0, 1)
+    ]
+    return TextId(min((text_id for text_id in oldest if text_id), default=0))
+
+
 def texts(connection: sqlite3.Connection, text_ids: NDArray[np.int64]) -> list[str]:
     """The contents of texts, in the order asked."""
     found = _by_text_id(connection, "SELECT text_id, content FROM text", text_ids)

@@ -45,6 +45,7 @@ from coterie.domain import (
     TextField,
     TextId,
     Token,
+    UnavailableError,
     Watch,
     WatchedPool,
     WindowRows,
@@ -52,6 +53,7 @@ from coterie.domain import (
     printable,
 )
 from coterie.domain import Sequence as LogSequence
+from coterie.domain.telemetry import OnCommit
 from coterie.store import access, changes, dossier, erasing, families, queries, reviews, watching
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
@@ -121,6 +123,23 @@ class SqliteStore(Store):
     def announce(self, address: str) -> None:
         self._lock.write(address)
 
+    def on_commit(self, listener: OnCommit) -> None:
+        self._writer.on_commit = listener
+
+    def waiting_writes(self) -> tuple[int, int]:
+        return self._writer.waiting()
+
+    def check_writable(self, timeout_s: float) -> None:
+        # A row that is really written: an empty transaction never meets the disk.
+        written = self._writer.submit(lambda transaction: transaction.take("write_check"), wait=False)
+        try:
+            written.result(timeout_s)
+        except TimeoutError as error:
+            raise UnavailableError(f"{self._path} took no write for {timeout_s:g} s: check its disk") from error
+
+    def file_sizes(self) -> tuple[int, int]:
+        return _size(self._path), _size(self._path.with_name(f"{self._path.name}-wal"))
+
     def close(self) -> None:
         self._readers.close()
         self._writer.close()
@@ -168,6 +187,10 @@ class SqliteStore(Store):
     def pending_texts(self, limit: int) -> list[tuple[TextId, str]]:
         with self._readers.snapshot() as connection:
             return queries.pending_texts(connection, limit)
+
+    def oldest_pending(self) -> TextId:
+        with self._readers.snapshot() as connection:
+            return queries.oldest_pending(connection)
 
     def pending_count(self) -> int:
         with self._readers.snapshot() as connection:
@@ -516,3 +539,10 @@ def _check_items(items: Iterable[BenchmarkItem]) -> None:
         seen.add(item.item_id)
     if not 1 <= len(seen) <= LIMITS.benchmark_items_max:
         raise InvalidError(f"a benchmark has 1 to {LIMITS.benchmark_items_max} items, not {len(seen)}", field="items")
+
+
+def _size(path: Path) -> int:
+    try:
+        return path.stat().st_size
+    except FileNotFoundError:
+        return 0

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from coterie.domain import CoterieError, OverloadedError
+from coterie.domain.telemetry import Commit, OnCommit
 from coterie.store.changes import Transaction
 from coterie.store.database import closed_error, translated, truncate_log
 
@@ -59,6 +60,8 @@ class Writer:
         self._queued_chars = 0
         self._closed = False
         self._truncate_at = float("inf")
+        self.on_commit: OnCommit | None = None
+        """Told of every transaction, on the writing thread; it must be quick and must not raise."""
         lock = threading.Lock()
         self._work = threading.Condition(lock)
         self._room = threading.Condition(lock)
@@ -122,6 +125,11 @@ class Writer:
             self._queued_chars += request.chars
             self._work.notify()
 
+    def waiting(self) -> tuple[int, int]:
+        """Requests that wait to be written, and the characters of their texts."""
+        with self._work:
+            return len(self._queue), self._queued_chars
+
     def close(self) -> None:
         """Write what is queued, then close the connection; a second call does nothing."""
         with self._work:
@@ -184,6 +192,7 @@ class Writer:
             request.future.set_exception(translated(error, self._path))
 
     def _commit(self, group: list[_Request]) -> None:
+        started = time.perf_counter()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
             transaction = Transaction(self._connection)
@@ -193,9 +202,11 @@ class Writer:
         except Exception as error:  # noqa: BLE001 - whatever it is, those who wait must learn of it
             self._roll_back()
             _log.error("commit of %d requests failed: %s", len(group), translated(error, self._path))
+            self._tell(group, started, failed=True)
             for request in group:
                 request.future.set_exception(translated(error, self._path))
             return
+        self._tell(group, started, failed=False)
         if transaction.erased:
             self._truncate()
         for request, outcome in zip(group, outcomes, strict=True):
@@ -203,6 +214,11 @@ class Writer:
                 request.future.set_result(outcome.value)
             else:
                 request.future.set_exception(outcome.error)
+
+    def _tell(self, group: list[_Request], started: float, *, failed: bool) -> None:
+        if self.on_commit is not None:
+            chars = sum(request.chars for request in group)
+            self.on_commit(Commit(len(group), chars, time.perf_counter() - started, failed))
 
     def _attempt(self, transaction: Transaction, request: _Request) -> _Outcome:
         self._connection.execute("SAVEPOINT request")

@@ -165,3 +165,15 @@ def test_gpu_agrees_with_cpu(minilm):
     on_gpu = load_encoder(device="auto")
     assert on_gpu.device == "cuda"
     assert cosine(on_gpu.encode(TEXTS), minilm.encode(TEXTS)).min() > 0.999
+
+
+def test_batches_tell_their_tokens_and_their_padding(minilm, monkeypatch):
+    told = []
+    monkeypatch.setattr(minilm, "on_batch", told.append)
+    minilm.encode(TEXTS)
+    lengths = [len(ids) + 2 for ids in minilm._tokenisers.now(TEXTS)]  # a token before and one behind
+    assert sum(batch.windows for batch in told) == len(TEXTS)
+    assert sum(batch.tokens for batch in told) == sum(lengths)
+    (batch,) = told  # all fit in one
+    assert batch.padded_tokens == len(TEXTS) * max(lengths)
+    assert batch.duration_s > 0

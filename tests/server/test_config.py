@@ -22,6 +22,11 @@ def test_every_setting_can_come_from_the_environment() -> None:
     words = {str: "x", int: "3", float: "2.5", bool: "true", Path: "/tmp/x"}
     special = {"listen": "localhost:1", "schedule": "6h", "log_level": "debug", "log_format": "text"}
     special |= {"console_listen": "localhost:2", "tls_callers": "x=admin"}
+    special |= {
+        "metrics_listen": "localhost:3",
+        "trace_endpoint": "http://localhost:4",
+        "trace_sample": "0.5",
+    }
     environment = {f"COTERIE_{item.name.upper()}": special.get(item.name, words[item.type]) for item in fields(Config)}
     config = load_config(environment=environment)
     for item in fields(Config):
@@ -48,6 +53,12 @@ def test_the_corpus_variable_is_not_a_setting() -> None:
         ({"listen": "nowhere"}, "listen", "HOST:PORT"),
         ({"listen": "host:123456"}, "listen", "HOST:PORT"),
         ({"log_level": "loud"}, "log_level", "debug, info"),
+        ({"metrics_listen": "7432"}, "metrics_listen", "HOST:PORT"),
+        ({"metrics_listen": "0.0.0.0:7432"}, "metrics_listen", "metrics_beyond_loopback"),
+        ({"metrics_listen": "127.evil.example:7432"}, "metrics_listen", "metrics_beyond_loopback"),
+        ({"metrics_listen": "[::]:7432"}, "metrics_listen", "metrics_beyond_loopback"),
+        ({"trace_endpoint": "collector:4317"}, "trace_endpoint", "http://HOST:PORT"),
+        ({"trace_sample": 1.5}, "trace_sample", "between 0 and 1"),
         ({"log_format": "xml"}, "log_format", "json, text"),
         ({"model": ""}, "model", "empty"),
         ({"schedule": "often"}, "schedule", "30m, 6h, 1d"),

@@ -32,6 +32,18 @@ def test_prompts_and_items_come_before_responses_oldest_first(store: SqliteStore
     assert store.pending_count() == len(expected)
 
 
+def test_the_oldest_that_waits_is_of_either_queue(store: SqliteStore, exchange: Make, unit: Unit) -> None:
+    assert store.oldest_pending() == 0
+    store.append([exchange(1, response="answer 1")])
+    store.append([exchange(2)])
+    store.bind_model("m", 16)
+    ids = [text_id for text_id, _ in store.pending_texts(10)]  # prompts first
+    for place in range(3):
+        assert store.oldest_pending() == min(ids[place:])
+        store.put_vectors(ids[place : place + 1], unit(1))
+    assert store.oldest_pending() == 0
+
+
 def test_a_waiting_response_that_is_asked_moves_ahead(store: SqliteStore, exchange: Make) -> None:
     store.append([exchange(1, response="first"), exchange(2, response="second")])
     store.append([exchange(3, prompt="second")])

@@ -11,6 +11,7 @@ from typing import Any
 import pytest
 
 from coterie.domain import ConflictError, CoterieError, Exchange, OverloadedError, UnavailableError
+from coterie.domain.telemetry import Commit
 from coterie.store import SqliteStore, open_store, writer
 from coterie.store.changes import Transaction
 
@@ -203,3 +204,36 @@ def test_readers_see_one_commit_and_are_bounded(
 def test_reading_a_damaged_file_is_an_error_of_the_tree(store: SqliteStore) -> None:
     with pytest.raises(UnavailableError, match="cannot be written"), store._readers.snapshot() as connection:
         connection.execute("DELETE FROM exchange")
+
+
+def test_every_transaction_tells_how_many_shared_it(store: SqliteStore, exchange: Make, watched: Watched) -> None:
+    told: list[Commit] = []
+    store.on_commit(told.append)
+    gate = Gate(store)
+    waiting = [store.submit([exchange(number, prompt="abcde")]) for number in range(5)]
+    assert store.waiting_writes() == (5, 25)
+    gate.open()
+    for future in waiting:
+        future.result(timeout=30)
+    assert [(commit.requests, commit.chars, commit.failed) for commit in told] == [(1, 0, False), (5, 25, False)]
+    assert all(commit.duration_s > 0 for commit in told)
+    assert store.waiting_writes() == (0, 0)
+    watched.refusals = 1
+    with pytest.raises(CoterieError):
+        store.append([exchange(9)])
+    assert told[-1].failed
+
+
+def test_a_write_check_fails_with_the_disk_and_not_with_the_queue(store: SqliteStore, watched: Watched) -> None:
+    store.check_writable(30.0)
+    watched.refusals = 1
+    with pytest.raises(CoterieError):
+        store.check_writable(30.0)
+    gate = Gate(store)
+    with pytest.raises(UnavailableError, match=r"took no write for 0\.05 s"):
+        store.check_writable(0.05)
+    gate.open()
+    store.check_writable(30.0)
+    database_bytes, log_bytes = store.file_sizes()
+    assert database_bytes >= 4_096
+    assert log_bytes > 0
