@@ -10,7 +10,7 @@ import grpc
 import grpc.aio
 from numpy.typing import ArrayLike
 
-from coterie.client import calls, calls_access, wire
+from coterie.client import calls, calls_access, calls_explore, wire
 from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, Tls, channel_options, check_address, check_token
 from coterie.client.ingest import BATCH_DEFAULT, IN_FLIGHT_DEFAULT, REJECTIONS_KEPT_DEFAULT, Ingest, IngestSummary
 from coterie.client.retry import RetryPolicy
@@ -40,7 +40,9 @@ from coterie.domain import (
     Slice,
     Stats,
     TextField,
+    TextMap,
     Token,
+    Twins,
     UnauthenticatedError,
     UnavailableError,
 )
@@ -368,6 +370,27 @@ class AsyncClient:
         """
         listing = await self._list(calls.list_families(run_id, lineage, limit))
         return listing.run_id, listing.items
+
+    async def map(self) -> TextMap:
+        """The texts of the newest whole run as points; where there is no map yet, its state says so: ask again."""
+        return await anext(self._watch(calls_explore.MapWatch()))
+
+    async def list_exchanges(
+        self, account_id: str | None = None, *, text_id: int | None = None, limit: int = LIMITS.page_size_default
+    ) -> list[Exchange]:
+        """Exchanges of an account, or of a text (by its id on the map), newest first; give exactly one."""
+        return (await self._list(calls_explore.list_exchanges(account_id, text_id, limit))).items
+
+    async def exchanges_page(
+        self, account_id: str, *, size: int = LIMITS.page_size_default, page_token: str = ""
+    ) -> tuple[list[Exchange], str]:
+        """One page of an account's exchanges, newest first, and the token of the next ("" when it was the last)."""
+        page = await self._call(calls_explore.exchanges_page(account_id, size, page_token))
+        return page.items, page.next_token
+
+    async def list_twins(self, account_id: str, *, limit: int = 10) -> Twins:
+        """The accounts that ask most like an account, those furthest beyond chance first."""
+        return await self._call(calls_explore.list_twins(account_id, limit))
 
     async def register_benchmark(self, name: str, items: Iterable[BenchmarkItem]) -> Benchmark:
         """Register a reference corpus, all or nothing; the same items again change nothing."""

@@ -15,6 +15,7 @@ from coterie.v1 import (
     access_service_pb2_grpc,
     admin_service_pb2_grpc,
     benchmark_service_pb2_grpc,
+    explore_service_pb2_grpc,
     finding_service_pb2_grpc,
     ingest_service_pb2_grpc,
     run_service_pb2_grpc,
@@ -42,6 +43,7 @@ class Stubs:
     benchmark: benchmark_service_pb2_grpc.BenchmarkServiceStub
     admin: admin_service_pb2_grpc.AdminServiceStub
     access: access_service_pb2_grpc.AccessServiceStub
+    explore: explore_service_pb2_grpc.ExploreServiceStub
 
     @classmethod
     def on(cls, channel: Any, token: str | None = None) -> "Stubs":
@@ -56,6 +58,7 @@ class Stubs:
             benchmark=benchmark_service_pb2_grpc.BenchmarkServiceStub(channel),
             admin=admin_service_pb2_grpc.AdminServiceStub(channel),
             access=access_service_pb2_grpc.AccessServiceStub(channel),
+            explore=explore_service_pb2_grpc.ExploreServiceStub(channel),
         )
 
 

@@ -8,11 +8,7 @@ from starlette.responses import Response
 from coterie.console.forms import read_form
 from coterie.console.sessions import Session
 from coterie.console.web import Console, console_of, see_other
-from coterie.domain import CoterieError
-
-OPEN_NAME = "local"
-"""What a person is called where the service asks nobody for a token."""
-ALL_ROLES = frozenset({"ingest", "analyst", "reviewer", "admin"})
+from coterie.domain import CoterieError, DeniedError, InvalidError, Role, UnauthenticatedError
 
 
 async def sign_in_page(request: Request) -> Response:
@@ -20,7 +16,11 @@ async def sign_in_page(request: Request) -> Response:
     console = console_of(request)
     if await console.session(request) is not None:
         return see_other("/findings")
-    entered = await _enter(console, "")
+    try:
+        # Where no token was ever minted, none is needed.
+        entered = await _enter(console, "")
+    except CoterieError as error:
+        return console.error(error, None)
     return entered or console.page("sign_in.html", None, problem="")
 
 
@@ -36,9 +36,9 @@ async def sign_in(request: Request) -> Response:
         return response
     try:
         form = await read_form(request, None)
+        entered = await _enter(console, form.text("token")) if form.text("token") else None
     except CoterieError as error:
         return console.error(error, None)
-    entered = await _enter(console, form.text("token"))
     if entered is not None:
         return entered
     console.failures.add(address)
@@ -60,14 +60,23 @@ async def person_page(console: Console, request: Request, session: Session) -> R
 
 
 async def _enter(console: Console, token: str) -> Response | None:
-    """To the findings, signed in; None where the service does not take the token."""
+    """To the findings, signed in; None where the service does not take the token.
+
+    Raises:
+        CoterieError: the service cannot say, or the token's roles let nobody read.
+    """
     client = console.connect(token)
     try:
-        await client.stats()
-    except CoterieError:
+        caller = await client.who_am_i()
+        if not caller.may(Role.ANALYST):
+            raise DeniedError(f"{caller.name} may send exchanges in and read nothing: the console is for analysts")
+    except (UnauthenticatedError, InvalidError):
         await client.close()
         return None
-    secret, _ = await console.sessions.open(client, OPEN_NAME, ALL_ROLES)
+    except CoterieError:
+        await client.close()
+        raise
+    secret, _ = await console.sessions.open(client, caller)
     response = see_other("/findings")
     console.sign_in(response, secret)
     return response

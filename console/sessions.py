@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 
 from coterie.client import AsyncClient
 from coterie.console.settings import ConsoleSettings
+from coterie.domain import Caller, Role
 
 _ADDRESSES_MAX = 10_000
 
@@ -19,30 +20,33 @@ class Session:
 
     Attributes:
         client: calls the service with this person's token.
-        name: as the service knows them.
-        roles: what the service lets them do, each role with those it includes.
+        caller: as the service knows them.
         csrf: what every form of this session sends along.
         notes: what to tell on the next page.
         started_s, seen_s: of the sessions' clock, seconds.
     """
 
     client: AsyncClient
-    name: str
-    roles: frozenset[str]
+    caller: Caller
     csrf: str
     started_s: float
     seen_s: float
     notes: list[str] = field(default_factory=list)
 
     @property
+    def name(self) -> str:
+        """What they are called."""
+        return self.caller.name
+
+    @property
     def reviews(self) -> bool:
         """Whether they may decide on findings."""
-        return "reviewer" in self.roles
+        return self.caller.may(Role.REVIEWER)
 
     @property
     def administers(self) -> bool:
-        """Whether they may see the audit record."""
-        return "admin" in self.roles
+        """Whether they may see the audit record and mint tokens."""
+        return self.caller.may(Role.ADMIN)
 
 
 class Sessions:
@@ -56,7 +60,7 @@ class Sessions:
     def __len__(self) -> int:
         return len(self._sessions)
 
-    async def open(self, client: AsyncClient, name: str, roles: frozenset[str]) -> tuple[str, Session]:
+    async def open(self, client: AsyncClient, caller: Caller) -> tuple[str, Session]:
         """Sign a person in; the secret for the cookie, and the session."""
         await self.expire()
         if len(self._sessions) >= self._settings.sessions_max:
@@ -64,7 +68,7 @@ class Sessions:
             await self._drop(idlest)
         now_s = self._clock()
         secret = secrets.token_urlsafe(32)
-        session = Session(client, name, roles, secrets.token_urlsafe(32), now_s, now_s)
+        session = Session(client, caller, secrets.token_urlsafe(32), now_s, now_s)
         self._sessions[_digest(secret)] = session
         return secret, session
 

@@ -15,9 +15,11 @@ from coterie.console.settings import ConsoleSettings
 from coterie.domain import (
     ConflictError,
     CoterieError,
+    DeniedError,
     InvalidError,
     NotFoundError,
     OverloadedError,
+    UnauthenticatedError,
     UnavailableError,
 )
 
@@ -30,6 +32,8 @@ Page = Callable[["Console", Request, Session], Awaitable[Response]]
 _STATUS: Mapping[type[CoterieError], int] = {
     InvalidError: 400,
     NotFoundError: 404,
+    UnauthenticatedError: 401,
+    DeniedError: 403,
     ConflictError: 409,
     OverloadedError: 429,
     UnavailableError: 503,
@@ -127,6 +131,11 @@ def signed_in(page: Page) -> Callable[[Request], Awaitable[Response]]:
             return RedirectResponse("/sign-in", status_code=303)
         try:
             return await page(console, request, session)
+        except UnauthenticatedError:  # the token was revoked or has expired, or the first was minted meanwhile
+            await console.sessions.close(request.cookies.get(console.settings.cookie, ""))
+            response = console.page("sign_in.html", None, problem="Your token is no longer valid.", status=401)
+            console.sign_out(response)
+            return response
         except CoterieError as error:
             return console.error(error, session)
 

@@ -41,6 +41,7 @@ from coterie.domain.exchange import (
     parse_time,
     printable,
 )
+from coterie.domain.explore import MapState, TextMap, Twin, Twins
 from coterie.domain.families import (
     AccountFamily,
     Family,
@@ -171,6 +172,7 @@ __all__ = [
     "Limits",
     "Lineage",
     "LineageStep",
+    "MapState",
     "NeighbourGraph",
     "NotFoundError",
     "OverloadedError",
@@ -199,8 +201,11 @@ __all__ = [
     "Stats",
     "TextField",
     "TextId",
+    "TextMap",
     "Token",
     "Tombstone",
+    "Twin",
+    "Twins",
     "UnauthenticatedError",
     "UnavailableError",
     "View",

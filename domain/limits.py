@@ -32,6 +32,8 @@ class Limits:
     match_texts_max: int = 256
     reason_chars_max: int = 2_000
     merged_findings_max: int = 100
+    map_texts_max: int = 200_000
+    twins_max: int = 100
     tokens_max: int = 1_000_000_000
     turn_max: int = 1_000_000
     access_tokens_max: int = 10_000

@@ -36,6 +36,7 @@ from coterie.server.operations import Operations
 from coterie.server.requests import RequestIds
 from coterie.server.services import AdminService, BenchmarkService, Desk, SearchService
 from coterie.server.services_access import AccessService
+from coterie.server.services_explore import ExploreService
 from coterie.server.services_findings import FindingService
 from coterie.server.services_ingest import IngestService
 from coterie.server.services_runs import RunService
@@ -48,6 +49,8 @@ from coterie.v1 import (
     admin_service_pb2_grpc,
     benchmark_service_pb2,
     benchmark_service_pb2_grpc,
+    explore_service_pb2,
+    explore_service_pb2_grpc,
     finding_service_pb2,
     finding_service_pb2_grpc,
     ingest_service_pb2,
@@ -78,6 +81,7 @@ SERVICE_NAMES = tuple(
         (benchmark_service_pb2.DESCRIPTOR, "BenchmarkService"),
         (admin_service_pb2.DESCRIPTOR, "AdminService"),
         (access_service_pb2.DESCRIPTOR, "AccessService"),
+        (explore_service_pb2.DESCRIPTOR, "ExploreService"),
     )
 )
 """Full names of coterie's services, as health and reflection give them."""
@@ -262,6 +266,7 @@ class Server:
         benchmark_service_pb2_grpc.add_BenchmarkServiceServicer_to_server(BenchmarkService(self._desk), self._grpc)
         admin_service_pb2_grpc.add_AdminServiceServicer_to_server(AdminService(self._desk), self._grpc)
         access_service_pb2_grpc.add_AccessServiceServicer_to_server(AccessService(self._desk, self._guard), self._grpc)
+        explore_service_pb2_grpc.add_ExploreServiceServicer_to_server(ExploreService(self._desk), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
 

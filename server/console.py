@@ -4,7 +4,8 @@ import asyncio
 import contextlib
 import logging
 import socket
-from collections.abc import Iterator
+import ssl
+from collections.abc import Callable, Iterator
 
 import uvicorn
 
@@ -15,6 +16,7 @@ from coterie.console.guard import host_names
 from coterie.domain import UnavailableError
 from coterie.server.config import Config
 from coterie.server.logs import emit
+from coterie.server.tls import Certificates, ServerTls
 
 _LOGGER = logging.getLogger(__name__)
 _BACKLOG = 128
@@ -85,6 +87,30 @@ class _Uvicorn(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         """Take none."""
         yield
+
+
+def _contexts(files: ServerTls) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
+    """What makes uvicorn's context; as the gRPC port's, its certificate follows the file from handshake to handshake."""
+    certificates = Certificates(files)
+    newest = _context(files)
+
+    def follow(connection: ssl.SSLObject | ssl.SSLSocket, name: str | None, context: ssl.SSLContext) -> None:
+        nonlocal newest
+        if certificates.renewed() is not None:
+            newest = _context(files)
+        connection.context = newest
+
+    newest.sni_callback = follow
+    return lambda config, make: newest
+
+
+def _context(files: ServerTls) -> ssl.SSLContext:
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(files.cert, files.key)
+    if files.client_ca is not None:
+        context.load_verify_locations(files.client_ca)
+        context.verify_mode = ssl.CERT_REQUIRED
+    return context
 
 
 def _bind(listen: str) -> socket.socket:

@@ -44,6 +44,9 @@ from coterie.domain import (
     Standing,
     Stats,
     TextField,
+    TextId,
+    TextMap,
+    Twins,
     UnavailableError,
     check_exchange,
 )
@@ -64,6 +67,7 @@ from coterie.server.erasure import Eraser
 from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.logs import emit
+from coterie.server.maps import Maps
 from coterie.server.multilingual import Multilingual
 from coterie.server.observer import Observer
 from coterie.server.pseudonyms import Pseudonyms
@@ -108,6 +112,7 @@ class Engine:
         self._families = StandingFamilies(store)
         self._watching = Watching(store)
         self._dossiers = Dossiers(store, self._match)
+        self._maps = Maps(store, self._families.labels)
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
         if store.unclean:
             emit(_LOGGER, logging.WARNING, "unclean_start", action="what was acknowledged is there; the rest goes on")
@@ -191,6 +196,7 @@ class Engine:
         """Stop everything, write index snapshots and let the data folder go."""
         if not self._closing.is_set():
             self.stop_jobs(self.config.shutdown_grace_s)
+        self._maps.close()
         self._loop.close()
         try:
             if self._indexes is not None:
@@ -364,6 +370,32 @@ class Engine:
         """Findings that appeared or were reviewed, by event number, after `after`."""
         return self.store.events(after, limit)
 
+    # Looking around
+
+    def map(self) -> TextMap:
+        """The texts of the newest run of everything as points of a plane; see `Maps.get`."""
+        return self._maps.get()
+
+    def exchanges(
+        self, account_id: AccountId | None, text_id: TextId | None, before: tuple[int, int] | None, limit: int
+    ) -> list[tuple[int, Exchange]]:
+        """Exchanges of an account or of a text, newest first; see `Store.exchanges_before`."""
+        if account_id is not None:
+            check_name(account_id, "account_id")
+            account_id = self._names.account(account_id)
+        return self.store.exchanges_before(account_id, text_id, before, limit)
+
+    def twins(self, account_id: AccountId, limit: int) -> Twins:
+        """The accounts that ask most like an account. Raises NotFoundError."""
+        from coterie.server.twins import find_twins
+
+        check_name(account_id, "account_id")
+        account_id = self._names.account(account_id)
+        self._check_account(account_id)
+        if self.config.lazy_model:
+            self._made_indexes().follow()
+        return find_twins(self.store, self._made_indexes().fields[TextField.PROMPT], account_id, limit)
+
     # Benchmarks
 
     def register_benchmark(self, name: str, items: Sequence[BenchmarkItem]) -> Benchmark:
@@ -462,6 +494,7 @@ class Engine:
         self._families.forget()
         self._watching.forget()
         self._dossiers.forget()
+        self._maps.forget()
         if self.store.model() is None:
             return []
         # The snapshots on disk hold the erased vectors too: they are written anew before an erasure is answered.

@@ -253,6 +253,24 @@ class Store(Protocol):
         """
         ...
 
+    def exchanges_before(
+        self, account_id: AccountId | None, text_id: TextId | None, before: tuple[int, int] | None, limit: int
+    ) -> list[tuple[int, Exchange]]:
+        """Exchanges of an account, or those whose prompt is a text, newest first, each with its sequence.
+
+        Args:
+            before: the time and the sequence of the last exchange of the page before; None for the first page.
+        """
+        ...
+
+    def accounts_of_prompts(self, text_ids: NDArray[np.int64]) -> dict[TextId, list[AccountId]]:
+        """The accounts that sent each text as a prompt; texts that nobody sent are left out."""
+        ...
+
+    def distinct_prompts(self, account_ids: Collection[AccountId]) -> dict[AccountId, int]:
+        """How many distinct prompts accounts sent."""
+        ...
+
     def candidate_texts(self, field: TextField, filter: SearchFilter, *, limit: int) -> NDArray[np.int64] | None:
         """The distinct texts, int64[n] rising, of the exchanges that pass; None where there are more than `limit`."""
         ...

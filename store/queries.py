@@ -232,6 +232,50 @@ def exchanges_of_texts(
     return found
 
 
+def exchanges_before(
+    connection: sqlite3.Connection,
+    account_id: AccountId | None,
+    text_id: TextId | None,
+    before: tuple[int, int] | None,
+    limit: int,
+) -> list[tuple[int, Exchange]]:
+    """Exchanges of an account or of a prompt, newest first, each with its sequence, after the place of `before`."""
+    column, value = ("account_id", account_id) if account_id is not None else ("prompt", text_id)
+    later = " AND (e.time_us, e.sequence) < (?, ?)" if before is not None else ""
+    rows = connection.execute(
+        f"{_EXCHANGE_COLUMNS}, e.sequence FROM exchange e {_EXCHANGE_TEXTS} WHERE e.{column} = ?{later}"
+        " ORDER BY e.time_us DESC, e.sequence DESC LIMIT ?",
+        (value, *(before or ()), limit),
+    )
+    return [(row[-1], _exchange(row[:-1])) for row in rows]
+
+
+def accounts_of_prompts(connection: sqlite3.Connection, text_ids: NDArray[np.int64]) -> dict[TextId, list[AccountId]]:
+    """The accounts that sent each text as a prompt."""
+    found: dict[TextId, list[AccountId]] = {}
+    for chunk in chunks(np.unique(text_ids).tolist()):
+        rows = connection.execute(
+            f"SELECT DISTINCT prompt, account_id FROM exchange WHERE prompt IN ({marks(chunk)})", chunk
+        )
+        for text_id, account_id in rows:
+            found.setdefault(TextId(text_id), []).append(account_id)
+    return found
+
+
+def distinct_prompts(connection: sqlite3.Connection, account_ids: Collection[AccountId]) -> dict[AccountId, int]:
+    """How many distinct prompts accounts sent."""
+    found: dict[AccountId, int] = {}
+    for chunk in chunks(sorted(account_ids)):
+        found.update(
+            connection.execute(
+                "SELECT account_id, count(DISTINCT prompt) FROM exchange"
+                f" WHERE account_id IN ({marks(chunk)}) GROUP BY account_id",
+                chunk,
+            ).fetchall()
+        )
+    return found
+
+
 def candidate_texts(
     connection: sqlite3.Connection, field: TextField, search_filter: SearchFilter, limit: int
 ) -> NDArray[np.int64] | None:

@@ -253,6 +253,20 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.exchanges_of_texts(connection, field, text_ids, filter, limit_per_text)
 
+    def exchanges_before(
+        self, account_id: AccountId | None, text_id: TextId | None, before: tuple[int, int] | None, limit: int
+    ) -> list[tuple[int, Exchange]]:
+        with self._readers.snapshot() as connection:
+            return queries.exchanges_before(connection, account_id, text_id, before, limit)
+
+    def accounts_of_prompts(self, text_ids: NDArray[np.int64]) -> dict[TextId, list[AccountId]]:
+        with self._readers.snapshot() as connection:
+            return queries.accounts_of_prompts(connection, text_ids)
+
+    def distinct_prompts(self, account_ids: Collection[AccountId]) -> dict[AccountId, int]:
+        with self._readers.snapshot() as connection:
+            return queries.distinct_prompts(connection, account_ids)
+
     def candidate_texts(self, field: TextField, filter: SearchFilter, *, limit: int) -> NDArray[np.int64] | None:
         with self._readers.snapshot() as connection:
             return queries.candidate_texts(connection, field, filter, limit)

@@ -153,7 +153,9 @@ async def browse() -> AsyncIterator[Browse]:
         settings = replace(ConsoleSettings(port=7432, hosts=frozenset({"localhost"})), **changes)  # type: ignore[arg-type]
         app = make_app(
             settings,
-            lambda token: AsyncClient.connect(service.address, timeout_s=60, retry=RetryPolicy(attempts=1)),
+            lambda token: AsyncClient.connect(
+                service.address, timeout_s=60, retry=RetryPolicy(attempts=1), token=token
+            ),
         )
         client = httpx.AsyncClient(transport=httpx.ASGITransport(app), base_url=BASE)
         opened.append(client)

@@ -37,6 +37,7 @@ from coterie.v1 import (
     access_service_pb2,
     admin_service_pb2,
     benchmark_service_pb2,
+    explore_service_pb2,
     finding_service_pb2,
     ingest_service_pb2,
     run_service_pb2,
@@ -49,7 +50,7 @@ NOW_US = 500_000 * HOUR_US
 REFUSALS = {grpc.StatusCode.UNAUTHENTICATED, grpc.StatusCode.PERMISSION_DENIED}
 FILES = (
     access_service_pb2, admin_service_pb2, benchmark_service_pb2, finding_service_pb2, ingest_service_pb2,
-    run_service_pb2, search_service_pb2,
+    run_service_pb2, search_service_pb2, explore_service_pb2,
 )  # fmt: skip
 
 
