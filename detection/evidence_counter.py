@@ -237,7 +237,7 @@ def _template(pool: PoolView, cores: Sequence[str]) -> Evidence | None:
     whole = sum(len(pool.window.texts[text]) for text in pool.texts.tolist())
     left = sum(len(cores[text]) for text in pool.texts.tolist())
     share = 1 - left / max(1, whole)
-    if share < TEMPLATE_SHARE_MIN:
+    if not whole or share < TEMPLATE_SHARE_MIN:  # no text: they are not kept
         return None
     return Evidence(
         name="template",

@@ -69,7 +69,15 @@ from coterie.domain.findings import (
 from coterie.domain.graph import NeighbourGraph
 from coterie.domain.ids import AccountId, ExchangeId, FamilyId, FindingId, RunId, Sequence, TextId
 from coterie.domain.limits import LIMITS, Limits
-from coterie.domain.privacy import ErasureLedger, ErasureProof, PendingErasure, Residue, Tombstone
+from coterie.domain.privacy import (
+    ErasureLedger,
+    ErasureProof,
+    PendingErasure,
+    Residue,
+    TextMode,
+    TextPolicy,
+    Tombstone,
+)
 from coterie.domain.queries import (
     AccountReport,
     Backup,
@@ -202,6 +210,8 @@ __all__ = [
     "TextField",
     "TextId",
     "TextMap",
+    "TextMode",
+    "TextPolicy",
     "Token",
     "Tombstone",
     "Twin",

@@ -1,8 +1,30 @@
 """What an erasure leaves: its proof, and the tombstones by which it is done again on an older copy of the data."""
 
 from dataclasses import dataclass
+from enum import StrEnum
 
 from coterie.domain.ids import AccountId
+
+
+class TextMode(StrEnum):
+    """What is stored of prompts, responses, system prompts and attributes."""
+
+    KEEP = "keep"
+    ENCRYPT = "encrypt"
+    DROP = "drop"
+    """Texts are let go of when they are embedded; attributes and registered benchmarks stay."""
+
+
+@dataclass(frozen=True, slots=True)
+class TextPolicy:
+    """How a data folder keeps its texts.
+
+    Attributes:
+        key: 32 bytes of a key file; needed to encrypt, and otherwise keys the digests by which equal texts are one.
+    """
+
+    mode: TextMode = TextMode.KEEP
+    key: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True)

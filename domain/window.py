@@ -96,7 +96,7 @@ class Window:
     Attributes:
         rows: the exchanges.
         text_ids: int64[m], the distinct prompts, in the row order of the `raw` view.
-        texts: their m contents.
+        texts: their m contents; empty where a text is not kept.
         views: by name; `raw` is always there.
         earlier: findings of the last finished run of the same slice, for identity.
         slice: what the rows were picked by; where it names responses, `texts` are responses.

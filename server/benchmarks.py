@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
@@ -70,7 +70,10 @@ class Benchmarks:
         registered = self._grown(cancelled)
         if not registered:
             return matches
-        candidates = self._candidates(texts, self._multilingual.vectors(texts, cancelled))
+        held = np.flatnonzero([bool(text) for text in texts])
+        if not len(held):
+            return matches
+        candidates = self._known_candidates(texts, held, cancelled)
         pairs = match_items(texts, self._texts, candidates.text, candidates.item, candidates.similarity)
         numbers = np.array([pair.item for pair in pairs], np.int64)
         for benchmark in registered:
@@ -91,10 +94,10 @@ class Benchmarks:
             CancelledRunError: `cancelled` said so.
         """
         registered = self._grown(cancelled)
-        if not registered or not texts:
+        held = np.flatnonzero([bool(text) for text in texts])  # of texts that are not kept nothing is known
+        if not registered or not len(held):
             return tuple(_view(benchmark, _NO_CANDIDATES) for benchmark in registered)
-        vectors = self._multilingual.vectors(texts, cancelled, lambda share: progress(0.7 * share))
-        candidates = self._candidates(texts, vectors)
+        candidates = self._known_candidates(texts, held, cancelled, lambda share: progress(0.7 * share))
         progress(0.9)
         return tuple(_view(benchmark, candidates) for benchmark in registered)
 
@@ -124,6 +127,18 @@ class Benchmarks:
         self._programs.add(list(new.values()), first)
         numbers = np.array([self._number[digest] for digest in digests], np.int64)
         return Registered(name, tuple(item.item_id for item in items), tuple(texts), numbers)
+
+    def _known_candidates(
+        self,
+        texts: Sequence[str],
+        held: NDArray[np.int64],
+        cancelled: Callable[[], bool],
+        progress: Callable[[float], None] = lambda _: None,
+    ) -> Candidates:
+        """The candidates of the texts that are kept, by their rows among all."""
+        kept = [texts[row] for row in held.tolist()]
+        found = self._candidates(kept, self._multilingual.vectors(kept, cancelled, progress))
+        return replace(found, text=held[found.text].astype(np.int32))
 
     def _candidates(self, texts: Sequence[str], vectors: NDArray[np.float32]) -> Candidates:
         assert self._meanings is not None

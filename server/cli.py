@@ -88,7 +88,7 @@ def _terminal(options: argparse.Namespace) -> Terminal:
 def _contradiction(options: argparse.Namespace) -> str:
     if options.server and (options.data_dir or options.model):
         return "--server and --data-dir or --model exclude each other: the server has its own folder and model"
-    if options.server and options.verb in ("serve", "simulate", "demo", "key new"):
+    if options.server and options.verb in ("serve", "simulate", "demo", "key new", "key rotate"):
         return f"{options.verb} does not talk to a server: leave --server out"
     if options.verb == "restore" and (options.server or not options.data_dir):
         return "restore needs --data-dir NEW, a folder of this machine, and no --server"
@@ -455,6 +455,9 @@ def _add_key_verbs(verbs: Any) -> None:
     inner = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
     new = _verb(inner, "key new", cli_keys.new, "make a key in a new file that only you can read")
     new.add_argument("file", type=Path, metavar="FILE", help="the file; one that is there is never overwritten")
+    rotate = _verb(inner, "key rotate", cli_keys.rotate, "encrypt the key of the texts by another key file")
+    rotate.add_argument("old", type=Path, metavar="OLD", help="the key file that text_key_file names")
+    rotate.add_argument("new", type=Path, metavar="NEW", help="the one that it is to name from now on")
 
 
 def _add_backup_verbs(verbs: Any) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from coterie.client.channel import is_private
-from coterie.domain import InvalidError
+from coterie.domain import InvalidError, TextMode
 from coterie.server.logs import LOG_FORMATS
 from coterie.server.schedule import parse_schedule
 from coterie.server.tls import ServerTls, parse_tls_callers
@@ -87,6 +87,10 @@ class Config:
     """Time after a signal to stop in which calls are still taken while health says not serving, seconds."""
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
+    texts: str = "keep"
+    """What is stored of texts and attributes: keep them, encrypt them, or drop the texts once they are embedded."""
+    text_key_file: str = ""
+    """File of the key that texts are encrypted by; with texts = drop it keys the digests that tell equal ones."""
     pseudonym_key_file: str = ""
     """File of the key under which accounts, organisations and means of payment are hashed; empty keeps their names."""
     disk_free_mib_min: float = _number(512.0, 0, 1e9)
@@ -127,6 +131,14 @@ class Config:
             raise InvalidError(
                 f"log_format is {self.log_format!r}, it must be one of {', '.join(LOG_FORMATS)}", field="log_format"
             )
+        if self.texts not in list(TextMode):
+            raise InvalidError(f"texts is {self.texts!r}, it must be one of {', '.join(TextMode)}", field="texts")
+        if self.texts == TextMode.ENCRYPT and not self.text_key_file:
+            raise InvalidError(
+                "texts = encrypt needs text_key_file: make one with `coterie key new FILE`", field="text_key_file"
+            )
+        if self.texts == TextMode.KEEP and self.text_key_file:
+            raise InvalidError("text_key_file is for texts = encrypt or drop: set one of them", field="text_key_file")
         if not self.model:
             raise InvalidError("model is empty: name an embedding model", field="model")
         parse_schedule(self.schedule)

@@ -46,6 +46,8 @@ from coterie.domain import (
     TextField,
     TextId,
     TextMap,
+    TextMode,
+    TextPolicy,
     Twins,
     UnavailableError,
     check_exchange,
@@ -66,6 +68,7 @@ from coterie.server.embedding import Embedding, EmbedLoop, Progress
 from coterie.server.erasure import Eraser
 from coterie.server.families import StandingFamilies
 from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
+from coterie.server.keys import read_key_file
 from coterie.server.logs import emit
 from coterie.server.maps import Maps
 from coterie.server.multilingual import Multilingual
@@ -133,7 +136,8 @@ class Engine:
             NotFoundError: there is no coterie data in the folder, and `create` is off.
             UnavailableError: the folder cannot be used.
         """
-        store = open_store(config.data_dir, create=create)
+        key = read_key_file(Path(config.text_key_file)) if config.text_key_file else None
+        store = open_store(config.data_dir, create=create, texts=TextPolicy(TextMode(config.texts), key))
         try:
             return cls(config, store, observer)
         except BaseException:

@@ -10,6 +10,7 @@ from coterie.server.embedding import Embedding
 from coterie.server.families import family_history, slice_name
 from coterie.server.graphs import Graphs
 from coterie.server.jobs import Outcome
+from coterie.server.lost_texts import with_lost_texts
 from coterie.server.multilingual import Multilingual
 from coterie.server.stages import Stages
 from coterie.server.views import WindowBuilder
@@ -81,6 +82,7 @@ class Pipeline:
         findings = [replace(finding, run_id=run.run_id) for finding in detection.findings]
         if run.trigger == EARLY:
             findings = provisional(findings, earlier, self._store.watched_pools().values())
+        findings = with_lost_texts(findings, window)
         families = detection.families
         if families is not None:
             families = replace(families, slice=slice_name(run, parameters), last_vector=last_vector)

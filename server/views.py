@@ -83,6 +83,8 @@ class WindowBuilder:
             views["stripped"] = View("stripped", stripped_vectors, graph, stripped_text)
             if not self._config.monolingual:
                 views["multilingual"] = self._multilingual_view(names, stripped_text, rows, stages)
+        if "" in texts:
+            stages.measures["texts_not_kept"] = texts.count("")
         self._measure(rows, views, stages)
         stages.enter("benchmarks")
         prompts = part.field is TextField.PROMPT

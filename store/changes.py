@@ -4,7 +4,7 @@ import json
 import re
 import sqlite3
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -28,9 +28,9 @@ from coterie.domain import (
     Run,
     RunId,
     Standing,
+    TextMode,
     Watch,
     normalise,
-    text_digest,
 )
 from coterie.domain import Sequence as LogSequence
 from coterie.store import erasing, families, reviews, watching
@@ -46,6 +46,7 @@ from coterie.store.queries import (
     run,
 )
 from coterie.store.records import finding_from, run_from, standing_from, to_json, to_record
+from coterie.store.vault import CONTENT, LABELS, Kept, Vault, digested
 
 VIEW_VECTORS_MAX = 4_000_000
 """Cached vectors of derived texts; the oldest go first."""
@@ -61,8 +62,9 @@ class Transaction:
         erased: whether something was erased, so that the write-ahead log must be emptied after the commit.
     """
 
-    def __init__(self, connection: sqlite3.Connection) -> None:
+    def __init__(self, connection: sqlite3.Connection, vault: Vault) -> None:
         self.connection = connection
+        self.vault = vault
         self.erased = False
         self._counters: dict[str, int] = {}
 
@@ -97,12 +99,14 @@ class Prepared:
     Attributes:
         content: everything but the id, texts as digests, in the order of `_CONTENT_FIELDS`; equal content means
             the same exchange.
-        texts: the distinct texts among it, `(digest, use, spelling)`.
+        texts: the distinct texts among it, `(digest, use, what is kept of it)`.
+        labels: what is kept of the attributes, where they are sealed.
     """
 
     exchange_id: str
     content: tuple[Any, ...]
-    texts: tuple[tuple[bytes, int, str], ...]
+    texts: tuple[tuple[bytes, int, Kept], ...]
+    labels: bytes | None = None
 
 
 _CONTENT_FIELDS = (
@@ -121,24 +125,36 @@ _CONTENT_FIELDS = (
 )
 
 
-def prepare(exchanges: Iterable[Exchange]) -> list[Prepared]:
-    """Normalise and digest the texts of exchanges, away from the writer."""
-    digests: dict[str, bytes | None] = {}
+def prepare(exchanges: Iterable[Exchange], vault: Vault) -> list[Prepared]:
+    """Normalise, digest and seal the texts of exchanges, away from the writer."""
+    made: dict[str, tuple[bytes, Kept] | None] = {}
+    sealed: dict[str, bytes | None] = {}
 
-    def digest(text: str) -> bytes | None:
-        if text not in digests:
-            normalised = normalise(text)
-            digests[text] = text_digest(normalised) if normalised else None
-        return digests[text]
+    def text_of(text: str) -> tuple[bytes, Kept] | None:
+        if text not in made:
+            digest = digested(text, vault)
+            made[text] = None if digest is None else (digest, vault.keep(text, digest))
+        return made[text]
 
-    return [_prepare(exchange, digest) for exchange in exchanges]
+    def labels_of(labels: str) -> bytes | None:
+        if labels not in sealed:
+            sealed[labels] = vault.seal(labels, vault.labels_key(labels))
+        return sealed[labels]
+
+    return [_prepare(exchange, text_of, labels_of) for exchange in exchanges]
 
 
-def _prepare(exchange: Exchange, digest: Callable[[str], bytes | None]) -> Prepared:
+def _prepare(
+    exchange: Exchange,
+    text_of: Callable[[str], tuple[bytes, Kept] | None],
+    labels_of: Callable[[str], bytes | None],
+) -> Prepared:
     spellings = ((exchange.prompt, PROMPT), (exchange.response, RESPONSE), (exchange.system, SYSTEM))
-    keys = [digest(text) if text else None for text, _ in spellings]
+    texts = [text_of(text) if text else None for text, _ in spellings]
+    keys = [None if text is None else text[0] for text in texts]
     if keys[0] is None:
         raise InvalidError("prompt is empty: send the text that was asked", field="prompt", reason="empty_prompt")
+    labels = to_json(exchange.attributes)
     return Prepared(
         exchange.exchange_id,
         (
@@ -151,9 +167,10 @@ def _prepare(exchange: Exchange, digest: Callable[[str], bytes | None]) -> Prepa
             exchange.output_tokens,
             None if exchange.cost_usd is None else float(exchange.cost_usd),
             *keys,
-            to_json(exchange.attributes),
+            labels,
         ),
-        tuple((key, use, text) for key, (text, use) in zip(keys, spellings, strict=True) if key is not None),
+        tuple((text[0], use, text[1]) for text, (_, use) in zip(texts, spellings, strict=True) if text is not None),
+        labels_of(labels),
     )
 
 
@@ -208,7 +225,7 @@ def _stored_content(connection: sqlite3.Connection, exchange_ids: Sequence[str])
     for chunk in chunks(exchange_ids):
         rows = connection.execute(
             "SELECT e.exchange_id, e.account_id, e.time_us, e.conversation_id, e.turn, e.model, e.input_tokens,"
-            " e.output_tokens, e.cost_usd, p.digest, r.digest, s.digest, a.content FROM exchange e"
+            f" e.output_tokens, e.cost_usd, p.digest, r.digest, s.digest, {LABELS.format('a')} FROM exchange e"
             " LEFT JOIN text p ON p.text_id = e.prompt LEFT JOIN text r ON r.text_id = e.response"
             " LEFT JOIN text s ON s.text_id = e.system LEFT JOIN attribute_set a ON a.set_id = e.attribute_set"
             f" WHERE e.exchange_id IN ({marks(chunk)})",
@@ -221,10 +238,10 @@ def _stored_content(connection: sqlite3.Connection, exchange_ids: Sequence[str])
 def _insert_exchanges(transaction: Transaction, accepted: Sequence[Prepared]) -> None:
     texts = _TextIds(transaction, {digest for item in accepted for digest, _, _ in item.texts})
     for item in accepted:
-        for digest, use, spelling in item.texts:
-            texts.use(digest, use, spelling)
+        for digest, use, kept in item.texts:
+            texts.use(digest, use, kept)
     texts.save()
-    set_ids = _attribute_set_ids(transaction, {item.content[-1] for item in accepted})
+    set_ids = _attribute_set_ids(transaction, {item.content[-1]: item.labels for item in accepted})
     sequence = transaction.take("sequence", len(accepted))
     transaction.connection.executemany(
         "INSERT INTO exchange (sequence, exchange_id, account_id, time_us, conversation_id, turn, model, input_tokens,"
@@ -245,10 +262,14 @@ def _insert_exchanges(transaction: Transaction, accepted: Sequence[Prepared]) ->
 
 @dataclass(slots=True)
 class _Text:
+    """A text's row. held: whether its content is there; kept: what to put there, where it was not."""
+
     text_id: int
     uses: int
     embedded: bool
-    gained: int = field(default=0)
+    held: bool = True
+    gained: int = 0
+    kept: Kept | None = None
 
 
 class _TextIds:
@@ -256,34 +277,44 @@ class _TextIds:
 
     def __init__(self, transaction: Transaction, digests: Collection[bytes]) -> None:
         self._transaction = transaction
-        self._added: list[tuple[_Text, bytes, str]] = []
+        self._added: list[tuple[_Text, bytes, Kept]] = []
         self.known: dict[bytes, _Text] = {}
         for chunk in chunks(digests):
             rows = transaction.connection.execute(
-                "SELECT t.digest, t.text_id, t.uses, v.text_id IS NOT NULL FROM text t"
+                "SELECT t.digest, t.text_id, t.uses, v.text_id IS NOT NULL, t.chars IS NULL FROM text t"
                 f" LEFT JOIN vector v ON v.text_id = t.text_id WHERE t.digest IN ({marks(chunk)})",
                 chunk,
             )
-            for digest, text_id, uses, embedded in rows:
-                self.known[digest] = _Text(text_id, uses, bool(embedded))
+            for digest, text_id, uses, embedded, held in rows:
+                self.known[digest] = _Text(text_id, uses, bool(embedded), bool(held))
 
-    def use(self, digest: bytes, use: int, spelling: str) -> int:
+    def use(self, digest: bytes, use: int, kept: Kept) -> int:
         """The id of a text, which is now also used in this way."""
         text = self.known.get(digest)
         if text is None:
             text = self.known[digest] = _Text(self._transaction.take("text"), use, embedded=False)
-            self._added.append((text, digest, spelling))
-        elif not text.uses & use:
-            text.uses |= use
-            text.gained |= use
+            self._added.append((text, digest, kept))
+        else:
+            if not text.uses & use:
+                text.uses |= use
+                text.gained |= use
+            if not text.held:
+                text.kept = kept  # it was let go of, and is sent again
         return text.text_id
 
     def save(self) -> None:
         """Insert the new texts and record the new uses of old ones."""
         connection = self._transaction.connection
         connection.executemany(
-            "INSERT INTO text (text_id, digest, uses, queue, content) VALUES (?, ?, ?, ?, ?)",
-            ((text.text_id, digest, text.uses, _queue(text.uses), spelling) for text, digest, spelling in self._added),
+            "INSERT INTO text (text_id, digest, uses, queue, content, sealed, chars) VALUES (?, ?, ?, ?, ?, ?, ?)",
+            (
+                (text.text_id, digest, text.uses, _queue(text.uses), *self._columns(text, kept))
+                for text, digest, kept in self._added
+            ),
+        )
+        connection.executemany(
+            "UPDATE text SET content = ?, sealed = ?, chars = ? WHERE text_id = ?",
+            ((*self._columns(text, text.kept), text.text_id) for text in self.known.values() if text.kept is not None),
         )
         added = {text.text_id for text, _, _ in self._added}
         for text in self.known.values():
@@ -294,6 +325,13 @@ class _TextIds:
                 )
                 if text.embedded:
                     _make_searchable(self._transaction, text.text_id, text.gained)
+
+    def _columns(self, text: _Text, kept: Kept) -> tuple[str, bytes | None, int | None]:
+        """Content, sealed content and, where it is let go of, length."""
+        waits = not text.embedded and _queue(text.uses) is not None
+        if self._transaction.vault.mode is TextMode.DROP and not waits and not text.uses & ITEM:
+            return "", None, kept.chars
+        return kept.content, kept.sealed, None
 
 
 def _queue(uses: int) -> int | None:
@@ -310,24 +348,28 @@ def _make_searchable(transaction: Transaction, text_id: int, uses: int) -> None:
             )
 
 
-def _attribute_set_ids(transaction: Transaction, contents: Collection[str]) -> dict[str, int]:
-    connection = transaction.connection
-    found: dict[str, int] = {}
-    for chunk in chunks(contents):
-        found.update(
+def _attribute_set_ids(transaction: Transaction, contents: Mapping[str, bytes | None]) -> dict[str, int]:
+    """The number of each attribute set, given its JSON and what is kept of that where it is sealed."""
+    connection, vault = transaction.connection, transaction.vault
+    key_of = {content: vault.labels_key(content) for content in contents}
+    known: dict[str, int] = {}
+    for chunk in chunks(key_of.values()):
+        known.update(
             connection.execute(
                 f"SELECT content, set_id FROM attribute_set WHERE content IN ({marks(chunk)})", chunk
             ).fetchall()
         )
-    for content in contents:
-        if content not in found:
-            found[content] = set_id = transaction.take("attribute_set")
-            connection.execute("INSERT INTO attribute_set (set_id, content) VALUES (?, ?)", (set_id, content))
-            connection.executemany(
-                "INSERT INTO attribute (name, value, set_id) VALUES (?, ?, ?)",
-                ((name, value, set_id) for name, value in json.loads(content).items()),
+    for content, key in key_of.items():
+        if key not in known:
+            known[key] = set_id = transaction.take("attribute_set")
+            connection.execute(
+                "INSERT INTO attribute_set (set_id, content, sealed) VALUES (?, ?, ?)", (set_id, key, contents[content])
             )
-    return found
+            connection.executemany(
+                "INSERT INTO attribute (name, value, set_id) VALUES (?, label_key(?, ?), ?)",
+                ((name, name, value, set_id) for name, value in json.loads(content).items()),
+            )
+    return {content: known[key] for content, key in key_of.items()}
 
 
 # --- model and vectors ----------------------------------------------------------------------------------------
@@ -376,6 +418,20 @@ def put_vectors(transaction: Transaction, text_ids: NDArray[np.int64], vectors: 
             rows.append((text_id, *sequences, vector.tobytes()))
     connection.executemany("INSERT INTO vector (text_id, prompt_seq, response_seq, vector) VALUES (?, ?, ?, ?)", rows)
     connection.executemany("UPDATE text SET queue = NULL WHERE text_id = ?", ((row[0],) for row in rows))
+    if transaction.vault.mode is TextMode.DROP:
+        drop_texts(transaction, [row[0] for row in rows])
+
+
+def drop_texts(transaction: Transaction, text_ids: Sequence[int]) -> int:
+    """Let go of the contents of texts, and keep their lengths; items of benchmarks stay. Returns how many went."""
+    if not text_ids:
+        return 0
+    transaction.erased = True
+    return transaction.connection.executemany(
+        f"UPDATE text SET chars = length({CONTENT.format('text')}), content = '', sealed = NULL"
+        f" WHERE text_id = ? AND chars IS NULL AND uses & {ITEM} = 0",
+        ((text_id,) for text_id in text_ids),
+    ).rowcount
 
 
 def put_view_vectors(
@@ -504,24 +560,30 @@ def _insert_event(transaction: Transaction, run_id: str, finding_id: str) -> Non
 
 def register_benchmark(transaction: Transaction, name: str, items: Sequence[BenchmarkItem], time_us: int) -> Benchmark:
     """Record a benchmark; its texts join the embedding queue."""
-    digests = [text_digest(normalise(item.text)) for item in items]
+    vault = transaction.vault
+    digests = [vault.digest(normalise(item.text)) for item in items]
     texts = _TextIds(transaction, set(digests))
     stored = benchmark(transaction.connection, name)
     if stored is not None:
         _check_same_items(transaction.connection, name, items, digests, texts)
         return stored
     for item, digest in zip(items, digests, strict=True):
-        texts.use(digest, ITEM, item.text)
+        texts.use(digest, ITEM, vault.keep(item.text, digest))
     texts.save()
     transaction.connection.execute("INSERT INTO benchmark (name, registered_us) VALUES (?, ?)", (name, time_us))
     transaction.connection.executemany(
-        "INSERT INTO benchmark_item (name, position, item_id, text_id, answer) VALUES (?, ?, ?, ?, ?)",
+        "INSERT INTO benchmark_item (name, position, item_id, text_id, answer, sealed) VALUES (?, ?, ?, ?, ?, ?)",
         (
-            (name, position, item.item_id, texts.known[digest].text_id, item.answer)
+            (name, position, item.item_id, texts.known[digest].text_id, *_answer(vault, item))
             for position, (item, digest) in enumerate(zip(items, digests, strict=True))
         ),
     )
     return Benchmark(name, len(items), time_us)
+
+
+def _answer(vault: Vault, item: BenchmarkItem) -> tuple[str, bytes | None]:
+    sealed = vault.seal(item.answer, item.item_id)
+    return ("" if sealed is not None else item.answer), sealed
 
 
 def _check_same_items(
@@ -631,14 +693,14 @@ def _drop_uses(connection: sqlite3.Connection, text_id: int, uses: int) -> None:
 def _delete_unused_attributes(connection: sqlite3.Connection, set_ids: Sequence[int]) -> None:
     for chunk in chunks(set_ids):
         unused = connection.execute(
-            f"SELECT set_id, content FROM attribute_set WHERE set_id IN ({marks(chunk)})"
+            f"SELECT set_id, {LABELS.format('attribute_set')} FROM attribute_set WHERE set_id IN ({marks(chunk)})"
             " AND NOT EXISTS (SELECT 1 FROM exchange e WHERE e.attribute_set = set_id)",
             chunk,
         ).fetchall()
         for set_id, content in unused:
             connection.executemany(
-                "DELETE FROM attribute WHERE name = ? AND value = ? AND set_id = ?",
-                ((name, value, set_id) for name, value in json.loads(content).items()),
+                "DELETE FROM attribute WHERE name = ? AND value = label_key(?, ?) AND set_id = ?",
+                ((name, name, value, set_id) for name, value in json.loads(content).items()),
             )
             connection.execute("DELETE FROM attribute_set WHERE set_id = ?", (set_id,))
 

@@ -5,7 +5,7 @@ import re
 import sqlite3
 import threading
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from importlib.resources import files
 from pathlib import Path
@@ -81,8 +81,10 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
 class Readers:
     """Read-only connections, each lent to one thread at a time."""
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, prepare: Callable[[sqlite3.Connection], None] = lambda _: None) -> None:
+        """`prepare` is called with every new connection."""
         self._path = path
+        self._prepare = prepare
         self._lent = 0
         self._closed = False
         self._free: deque[sqlite3.Connection] = deque()
@@ -148,6 +150,7 @@ class Readers:
         connection = sqlite3.connect(self._path, isolation_level=None, check_same_thread=False)
         connection.execute("PRAGMA query_only = ON")
         connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
+        self._prepare(connection)
         return connection
 
 

@@ -43,9 +43,9 @@ class Belongings:
         """Take note of texts that are about to be deleted, and of their vectors."""
         self.text_ids.update(text_ids)
         for chunk in chunks(text_ids):
-            rows = connection.execute(f"SELECT content FROM text WHERE text_id IN ({marks(chunk)})", chunk)
-            for (content,) in rows:
-                pieces = probes(_bytes(content))
+            rows = connection.execute(f"SELECT content, sealed FROM text WHERE text_id IN ({marks(chunk)})", chunk)
+            for content, sealed in rows:
+                pieces = probes(_bytes(content if sealed is None else sealed))
                 self.text_probes.update(pieces)
                 self.texts += bool(pieces)
                 self.skipped += not pieces

@@ -39,6 +39,7 @@ from coterie.domain import (
     Stats,
     TextField,
     TextId,
+    TextMode,
     Token,
     Watch,
     WatchedPool,
@@ -126,6 +127,19 @@ class Store(Protocol):
 
     def put_setting(self, name: str, value: str) -> None:
         """Record something about the folder, in place of what is there."""
+        ...
+
+    def text_mode(self) -> TextMode:
+        """How this folder keeps its texts."""
+        ...
+
+    def rotate_text_key(self, old_key: bytes, new_key: bytes) -> None:
+        """Wrap the key of the texts by another one; the texts stay as they are.
+
+        Raises:
+            ConflictError: the folder's texts have no key.
+            UnavailableError: the old key is not the folder's.
+        """
         ...
 
     # --- ingest

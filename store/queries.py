@@ -27,6 +27,7 @@ from coterie.domain import (
 )
 from coterie.domain import Sequence as LogSequence
 from coterie.store.records import finding_from, finding_order, run_from, standing_from
+from coterie.store.vault import ANSWER, CONTENT, LABELS, SHOWN
 
 CHUNK = 1_000
 """Parameters of one IN list."""
@@ -66,7 +67,8 @@ def setting(connection: sqlite3.Connection, name: str) -> str | None:
 def pending_texts(connection: sqlite3.Connection, limit: int) -> list[tuple[TextId, str]]:
     """The head of the embedding queue."""
     return connection.execute(
-        "SELECT text_id, content FROM text WHERE queue IS NOT NULL ORDER BY queue, text_id LIMIT ?", (limit,)
+        f"SELECT text_id, {CONTENT.format('text')} FROM text WHERE queue IS NOT NULL ORDER BY queue, text_id LIMIT ?",
+        (limit,),
     ).fetchall()
 
 
@@ -86,7 +88,7 @@ def oldest_pending(connection: sqlite3.Connection) -> TextId:
 
 def texts(connection: sqlite3.Connection, text_ids: NDArray[np.int64]) -> list[str]:
     """The contents of texts, in the order asked."""
-    found = _by_text_id(connection, "SELECT text_id, content FROM text", text_ids)
+    found = _by_text_id(connection, f"SELECT text_id, {CONTENT.format('text')} FROM text", text_ids)
     return [found[text_id] for text_id in text_ids.tolist()]
 
 
@@ -176,8 +178,8 @@ def _dim(connection: sqlite3.Connection) -> int:
 # --- exchanges ------------------------------------------------------------------------------------------------
 
 _EXCHANGE_COLUMNS = (
-    "SELECT e.exchange_id, e.account_id, e.time_us, p.content, r.content, s.content, e.conversation_id, e.turn,"
-    " e.model, e.input_tokens, e.output_tokens, e.cost_usd, a.content"
+    f"SELECT e.exchange_id, e.account_id, e.time_us, {SHOWN.format('p')}, {SHOWN.format('r')}, {SHOWN.format('s')},"
+    f" e.conversation_id, e.turn, e.model, e.input_tokens, e.output_tokens, e.cost_usd, {LABELS.format('a')}"
 )
 _EXCHANGE_TEXTS = (
     " LEFT JOIN text p ON p.text_id = e.prompt LEFT JOIN text r ON r.text_id = e.response"
@@ -329,7 +331,8 @@ def attribute_sets(connection: sqlite3.Connection, set_ids: Sequence[int]) -> di
     for chunk in chunks(set_ids):
         found.update(
             connection.execute(
-                f"SELECT set_id, content FROM attribute_set WHERE set_id IN ({marks(chunk)})", chunk
+                f"SELECT set_id, {LABELS.format('attribute_set')} FROM attribute_set WHERE set_id IN ({marks(chunk)})",
+                chunk,
             ).fetchall()
         )
     return found
@@ -372,7 +375,12 @@ def _conditions(search_filter: SearchFilter) -> tuple[list[str], list[Any]]:
     if search_filter.until_us is not None:
         add("e.time_us < ?", search_filter.until_us)
     for name, value in search_filter.attributes.items():
-        add("e.attribute_set IN (SELECT set_id FROM attribute WHERE name = ? AND value = ?)", name, value)
+        add(
+            "e.attribute_set IN (SELECT set_id FROM attribute WHERE name = ? AND value = label_key(?, ?))",
+            name,
+            name,
+            value,
+        )
     return conditions, parameters
 
 
@@ -474,7 +482,8 @@ def benchmark_items(connection: sqlite3.Connection, name: str) -> tuple[list[Ben
     if benchmark(connection, name) is None:
         raise NotFoundError(f"there is no benchmark {name}: register it, or list those there are")
     rows = connection.execute(
-        "SELECT i.item_id, t.content, i.answer, i.text_id FROM benchmark_item i JOIN text t ON t.text_id = i.text_id"
+        f"SELECT i.item_id, {CONTENT.format('t')}, {ANSWER}, i.text_id FROM benchmark_item i"
+        " JOIN text t ON t.text_id = i.text_id"
         " WHERE i.name = ? ORDER BY i.position",
         (name,),
     ).fetchall()

@@ -44,6 +44,8 @@ from coterie.domain import (
     Stats,
     TextField,
     TextId,
+    TextMode,
+    TextPolicy,
     Token,
     UnavailableError,
     Watch,
@@ -60,6 +62,7 @@ from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
 from coterie.store.proof import DATABASE, Belongings, prove
 from coterie.store.protocol import EVERYTHING, Store
+from coterie.store.vault import open_vault, rewrap
 from coterie.store.window import window_rows
 from coterie.store.writer import Writer
 
@@ -69,11 +72,15 @@ _SETTLE_S = 30.0
 _SETTLE_LOOK_S = 0.05
 
 
-def open_store(data_dir: Path, *, create: bool = True) -> "SqliteStore":
+def open_store(data_dir: Path, *, create: bool = True, texts: TextPolicy | None = None) -> "SqliteStore":
     """Open the store of a data folder and keep everyone else out of it.
 
+    Args:
+        texts: how texts are kept; None for as the folder keeps them, in which case encrypted ones cannot be read.
+
     Raises:
-        ConflictError: another process has it; the message names it, and its address if it serves.
+        ConflictError: another process has it; the message names it, and its address if it serves. Or the folder keeps
+            its texts in another way.
         NotFoundError: there is no store and `create` is off.
         UnavailableError: not writable, not coterie's, damaged, or from a newer version.
     """
@@ -87,7 +94,7 @@ def open_store(data_dir: Path, *, create: bool = True) -> "SqliteStore":
     except OSError as error:
         raise translated(error, data_dir) from error
     try:
-        return SqliteStore(data_dir, lock)
+        return SqliteStore(data_dir, lock, texts)
     except BaseException:
         lock.release()
         raise
@@ -106,13 +113,19 @@ def _close_to_others(data_dir: Path) -> None:
 class SqliteStore(Store):
     """See `Store`. Made by `open_store`."""
 
-    def __init__(self, data_dir: Path, lock: FolderLock) -> None:
+    def __init__(self, data_dir: Path, lock: FolderLock, texts: TextPolicy | None = None) -> None:
         self.data_dir = data_dir
         self._path = data_dir / DATABASE
         self._lock = lock
         self.unclean = lock.left_behind
-        self._writer = Writer(open_writer(self._path), self._path)
-        self._readers = Readers(self._path)
+        connection = open_writer(self._path)
+        try:
+            self._vault = open_vault(connection, texts)
+        except BaseException:
+            connection.close()
+            raise
+        self._writer = Writer(connection, self._path, self._vault)
+        self._readers = Readers(self._path, self._vault.register)
 
     def __enter__(self) -> "SqliteStore":
         return self
@@ -169,6 +182,12 @@ class SqliteStore(Store):
     def put_setting(self, name: str, value: str) -> None:
         self._writer.run(lambda transaction: changes.put_setting(transaction, name, value))
 
+    def text_mode(self) -> TextMode:
+        return self._vault.mode
+
+    def rotate_text_key(self, old_key: bytes, new_key: bytes) -> None:
+        self._writer.run(lambda transaction: rewrap(transaction.connection, old_key, new_key))
+
     # --- ingest
 
     def append(self, exchanges: Sequence[Exchange]) -> IngestResult:
@@ -178,8 +197,8 @@ class SqliteStore(Store):
         return self._append(exchanges, wait=False)
 
     def _append(self, exchanges: Sequence[Exchange], *, wait: bool) -> Future[IngestResult]:
-        batch = changes.prepare(exchanges)
-        chars = sum(len(text) for item in batch for _, _, text in item.texts)
+        batch = changes.prepare(exchanges, self._vault)
+        chars = sum(kept.chars for item in batch for _, _, kept in item.texts)
         return self._writer.submit(lambda transaction: changes.append(transaction, batch), chars=chars, wait=wait)
 
     # --- texts and vectors
@@ -224,12 +243,15 @@ class SqliteStore(Store):
             return queries.last_vector(connection)
 
     def view_vectors(self, model_id: str, digests: Sequence[bytes]) -> dict[bytes, NDArray[np.float32]]:
+        plain = {self._vault.derived_digest(digest): digest for digest in digests}
         with self._readers.snapshot() as connection:
-            return queries.view_vectors(connection, model_id, digests)
+            found = queries.view_vectors(connection, model_id, list(plain))
+        return {plain[digest]: vector for digest, vector in found.items()}
 
     def put_view_vectors(self, model_id: str, digests: Sequence[bytes], vectors: NDArray[np.float32]) -> None:
         stored = _as_stored(vectors, len(digests))
-        self._writer.run(lambda transaction: changes.put_view_vectors(transaction, model_id, digests, stored))
+        kept = [self._vault.derived_digest(digest) for digest in digests]
+        self._writer.run(lambda transaction: changes.put_view_vectors(transaction, model_id, kept, stored))
 
     # --- reading
 

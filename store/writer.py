@@ -15,6 +15,7 @@ from coterie.domain import CoterieError, OverloadedError
 from coterie.domain.telemetry import Commit, OnCommit
 from coterie.store.changes import Transaction
 from coterie.store.database import closed_error, translated, truncate_log
+from coterie.store.vault import Vault
 
 QUEUE_REQUESTS_MAX = 1_024
 QUEUE_CHARS_MAX = 64 * 1024 * 1024
@@ -53,8 +54,9 @@ class Writer:
     next group is tried. A future is resolved only after the commit that makes it true.
     """
 
-    def __init__(self, connection: sqlite3.Connection, path: Path) -> None:
+    def __init__(self, connection: sqlite3.Connection, path: Path, vault: Vault) -> None:
         self._connection = connection
+        self._vault = vault
         self._path = path
         self._queue: deque[_Request] = deque()
         self._queued_chars = 0
@@ -195,7 +197,7 @@ class Writer:
         started = time.perf_counter()
         try:
             self._connection.execute("BEGIN IMMEDIATE")
-            transaction = Transaction(self._connection)
+            transaction = Transaction(self._connection, self._vault)
             outcomes = [self._attempt(transaction, request) for request in group]
             transaction.save_counters()
             self._connection.execute("COMMIT")

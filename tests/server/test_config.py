@@ -21,12 +21,12 @@ def test_a_flag_beats_the_environment_beats_the_file(tmp_path: Path) -> None:
 def test_every_setting_can_come_from_the_environment() -> None:
     words = {str: "x", int: "3", float: "2.5", bool: "true", Path: "/tmp/x"}
     special = {"listen": "localhost:1", "schedule": "6h", "log_level": "debug", "log_format": "text"}
-    special |= {"console_listen": "localhost:2", "tls_callers": "x=admin"}
     special |= {
         "metrics_listen": "localhost:3",
         "trace_endpoint": "http://localhost:4",
         "trace_sample": "0.5",
     }
+    special |= {"console_listen": "localhost:2", "tls_callers": "x=admin", "texts": "drop"}
     environment = {f"COTERIE_{item.name.upper()}": special.get(item.name, words[item.type]) for item in fields(Config)}
     config = load_config(environment=environment)
     for item in fields(Config):
