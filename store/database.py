@@ -47,6 +47,7 @@ def open_writer(path: Path) -> sqlite3.Connection:
         raise translated(error, path) from error
     try:
         check_owner(connection, path)
+        _check_version(connection, path)  # before anything is written
         _set_up(connection)
         migrate(connection, path)
         _sync_folder(path.parent)
@@ -65,15 +66,8 @@ def migrate(connection: sqlite3.Connection, path: Path) -> None:
     Raises:
         UnavailableError: the database is from a newer version.
     """
-    version = _pragma(connection, "user_version")
-    scripts = migrations()
-    newest = scripts[-1][0]
-    if version > newest:
-        raise UnavailableError(
-            f"{path} is of version {version}, this coterie knows up to {newest}: "
-            "use the coterie that wrote it, or a newer one, or another data folder"
-        )
-    for number, script in scripts:
+    version = _check_version(connection, path)
+    for number, script in migrations():
         if number > version:
             _run_script(connection, f"BEGIN IMMEDIATE;\n{script}\nPRAGMA user_version = {number};\nCOMMIT;")
 
@@ -210,9 +204,20 @@ def check_owner(connection: sqlite3.Connection, path: Path) -> None:
         raise UnavailableError(f"{path} is another program's database: choose another data folder")
 
 
+def _check_version(connection: sqlite3.Connection, path: Path) -> int:
+    version, newest = _pragma(connection, "user_version"), migrations()[-1][0]
+    if version > newest:
+        raise UnavailableError(
+            f"{path} is of version {version}, this coterie knows up to {newest}: "
+            "use the coterie that wrote it, or a newer one, or another data folder"
+        )
+    return version
+
+
 def _set_up(connection: sqlite3.Connection) -> None:
     connection.execute(f"PRAGMA busy_timeout = {_BUSY_MS}")
-    connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
+    if _pragma(connection, "application_id") != _APPLICATION_ID:
+        connection.execute(f"PRAGMA application_id = {_APPLICATION_ID}")
     connection.execute("PRAGMA journal_mode = WAL")
     connection.execute("PRAGMA synchronous = FULL")
     # Erased means overwritten. On from the first row: an update, too, leaves the old copy in its page.
