@@ -48,8 +48,7 @@ class Stubs:
     @classmethod
     def on(cls, channel: Any, token: str | None = None) -> "Stubs":
         """The stubs of a `grpc.Channel` or `grpc.aio.Channel`; each call brings the token, where there is one."""
-        if token:
-            channel = _Authorised(channel, token)
+        channel = authorised(channel, token)
         return cls(
             ingest=ingest_service_pb2_grpc.IngestServiceStub(channel),
             search=search_service_pb2_grpc.SearchServiceStub(channel),
@@ -140,6 +139,11 @@ def is_private(address: str) -> bool:
         return ip_address(host).is_loopback
     except ValueError:  # a name, such as 127.example.com, which may lead anywhere
         return False
+
+
+def authorised(channel: Any, token: str | None) -> Any:
+    """The channel with the token in each of its calls; the channel itself where there is none."""
+    return _Authorised(channel, token) if token else channel
 
 
 def check_token(token: str | None, address: str, *, encrypted: bool) -> str | None:

@@ -7,7 +7,7 @@ from coterie.index.graph import graph_recall, neighbour_graph
 from coterie.index.living import LivingGraph
 from coterie.index.numpy_index import NumpyIndex
 from coterie.index.segments import SegmentedIndex, snapshot_files
-from coterie.index.snapshot import snapshot_header
+from coterie.index.snapshot import open_snapshot, snapshot_header
 from coterie.index.vector_index import IndexState, VectorIndex
 from coterie.index.warm import warm_up
 
@@ -19,6 +19,7 @@ __all__ = [
     "VectorIndex",
     "graph_recall",
     "neighbour_graph",
+    "open_snapshot",
     "snapshot_files",
     "snapshot_header",
     "warm_up",

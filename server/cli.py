@@ -28,7 +28,7 @@ from coterie.domain import (
     parse_time,
 )
 from coterie.exports import Redaction
-from coterie.server import cli_access, cli_backup, cli_commands, cli_exports, cli_keys, cli_review, config
+from coterie.server import cli_access, cli_backup, cli_commands, cli_doctor, cli_exports, cli_keys, cli_review, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -443,6 +443,8 @@ def _add_export_verbs(verbs: Any) -> None:
 
 def _add_upkeep_verbs(verbs: Any) -> None:
     _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
+    doctor = _verb(verbs, "doctor", cli_doctor.doctor, "check this installation and the data folder, or a server")
+    doctor.add_argument("--quick", action="store_true", help="leave out what takes long: reading every file whole")
     _add_backup_verbs(verbs)
     _add_key_verbs(verbs)
     erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")

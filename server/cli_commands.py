@@ -9,9 +9,11 @@ from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from typing import Any
 
+import grpc
 from rich.text import Text
 
 from coterie.client import Client, IngestSummary, RetryPolicy, Tls
+from coterie.client.channel import authorised, channel_options, check_token
 from coterie.domain import (
     LIMITS,
     AccountId,
@@ -102,6 +104,24 @@ class Session:
             Client.connect(address, timeout_s=_LOCAL_TIMEOUT_S) as client,
         ):
             yield client
+
+    @contextmanager
+    def channel(self) -> Iterator[Any]:
+        """A channel to the server named by `--server`, for calls that are not coterie's own.
+
+        Raises:
+            InvalidError: a file that cannot be used, or a token that would cross the network in the clear.
+        """
+        address, tls = self.options.server, self._tls()
+        token = check_token(client_token(self.options.token_file), address, encrypted=tls is not None)
+        options = channel_options(address)
+        made = (
+            grpc.insecure_channel(address, options=options)
+            if tls is None
+            else grpc.secure_channel(address, tls.credentials(), options=options)
+        )
+        with made:
+            yield authorised(made, token)
 
     def _tls(self) -> Tls | None:
         options = self.options

@@ -98,7 +98,7 @@ class Config:
     embedding_lag_s_max: float = _number(900.0, 1, 1e9)
     """Wait of the oldest text for its vector above which the service is degraded, seconds."""
     metrics_listen: str = ""
-    """Address for metrics and probes over HTTP, such as 127.0.0.1:7432; empty is none."""
+    """Address for metrics and probes over HTTP, such as 127.0.0.1:7433; empty is none."""
     metrics_beyond_loopback: bool = False
     """Let other machines reach metrics_listen; nobody has to say who he is there."""
     trace_endpoint: str = ""
