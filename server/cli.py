@@ -27,7 +27,7 @@ from coterie.domain import (
     TextField,
     parse_time,
 )
-from coterie.exports import Redaction
+from coterie.exports import Format, Marking, Redaction
 from coterie.server import cli_access, cli_backup, cli_commands, cli_doctor, cli_exports, cli_keys, cli_review, config
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
@@ -439,6 +439,22 @@ def _add_export_verbs(verbs: Any) -> None:
     )
     report.add_argument("--out", metavar="FILE", help="where to; - is stdout (default: coterie-report-ID.html)")
     report.add_argument("--check", type=Path, metavar="FILE", help="say whether a report is as it was written")
+    export = _verb(verbs, "export", cli_exports.export, "write findings as STIX, MISP, OCSF, CSV or Parquet")
+    export.add_argument("id", nargs="*", metavar="FINDING", help="which")
+    export.add_argument("--run", default="", metavar="ID", help="all that this run claims, instead")
+    export.add_argument("--format", type=_word(Format), metavar="FORMAT", help=_words(Format))
+    export.add_argument(
+        "--with-text", action="store_true", help="with prompts and answers of the exemplars, which is recorded"
+    )
+    export.add_argument(
+        "--tlp",
+        type=_word(Marking),
+        default=Marking.AMBER,
+        metavar="LEVEL",
+        help=f"who may be told, by the Traffic Light Protocol: {_words(Marking)} (default: amber)",
+    )
+    export.add_argument("--out", metavar="FILE", help="where to; - is stdout (default: coterie-export-ID.SUFFIX)")
+    export.add_argument("--check", type=Path, metavar="FILE", help="say whether an export is valid, and what it holds")
 
 
 def _add_upkeep_verbs(verbs: Any) -> None:

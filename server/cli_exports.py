@@ -9,7 +9,17 @@ from rich.text import Text
 
 from coterie.client import Client
 from coterie.domain import Dossier, Finding, InvalidError, Lineage, NotFoundError, Run
-from coterie.exports import Redaction, Report, check_report, write_report
+from coterie.exports import (
+    Format,
+    Redaction,
+    Report,
+    check_report,
+    format_of,
+    read_export,
+    write_export,
+    write_report,
+)
+from coterie.server import cli_render as render
 from coterie.server.cli_commands import FINDINGS_MAX, Session, UsageError
 from coterie.server.cli_terminal import shown
 
@@ -69,6 +79,58 @@ def _chosen(client: Client, name: str, redaction: Redaction) -> tuple[list[Dossi
     whole = {item.finding_id for item in claimed}
     dossiers = [client.get_dossier(item.finding_id, run_id=run_id, with_text=redaction.needs_text) for item in claimed]
     return dossiers, client.get_run(run_id), [item for item in findings if item.finding_id not in whole]
+
+
+def export(session: Session) -> int:
+    """Write findings in a format for other systems, or check such a file."""
+    options, terminal = session.options, session.terminal
+    if options.check is not None:
+        if options.id or options.run:
+            raise UsageError("--check FILE takes no finding and no run")
+        return _check(session)
+    if bool(options.id) == bool(options.run):
+        raise UsageError("export takes findings, or --run ID for all that a run claims")
+    if options.format is None:
+        raise UsageError(f"export needs --format: {', '.join(Format)}")
+    with session.client() as client:
+        names = options.id or _claimed(client, options.run)
+        run_id = options.run or ""
+        dossiers = [client.get_dossier(name, run_id=run_id, with_text=options.with_text) for name in names]
+    content = write_export(dossiers, options.format, options.tlp)
+    name = f"coterie-export-{options.run or '-'.join(names[:3])}{options.format.suffix}"
+    path = write_file(options.out, name, content)
+    if path is not None:
+        value = {"file": str(path), "format": options.format.value, "findings": names, "with_text": options.with_text}
+        terminal.data(value, Text(f"{shown(str(path))}: {len(names):,} findings, tlp:{options.tlp.value}"))
+    return 0
+
+
+def _claimed(client: Client, run_id: str) -> list[str]:
+    findings = client.list_findings(run_id, limit=FINDINGS_MAX)[1]
+    names: list[str] = [item.finding_id for item in findings if item.lineage is not Lineage.GONE]
+    if not names:
+        raise NotFoundError(f"run {run_id} claims nothing: there is nothing to export")
+    return names
+
+
+def _check(session: Session) -> int:
+    path = session.options.check
+    content = _read(path)
+    kind = session.options.format or format_of(path.name, content)
+    found = read_export(content, kind)
+    table = render.table("finding", "claims", "severity", "sure", "accounts", right=("sure", "accounts"))
+    for item in found:
+        cells = (
+            item["finding_id"],
+            item["kind"],
+            item["severity"],
+            f"{item['confidence']:.2f}",
+            str(len(item["accounts"])),
+        )
+        table.add_row(*map(shown, cells))
+    session.terminal.data({"file": str(path), "format": kind.value, "findings": found}, table)
+    session.terminal.say(f"coterie: {len(found):,} findings, valid as {kind.value}")
+    return 0
 
 
 def write_file(out: str | None, name: str, content: bytes) -> Path | None:

@@ -1,6 +1,7 @@
 """The verbs that hand findings on, on a data folder, and what is recorded of the texts that were read for them."""
 
 import io
+import json
 import os
 import sqlite3
 import stat
@@ -160,3 +161,53 @@ def test_what_cannot_be_reported_is_said(coterie: Any) -> None:
     code, _, err = coterie("report", "f1", "--out", "no/such/folder.html")
     assert code == 1
     assert "cannot write" in err
+
+
+@pytest.mark.parametrize("kind", ["stix", "misp", "ocsf", "csv", "parquet"])
+def test_findings_are_exported_without_text_and_checked(coterie: Any, folder: Path, kind: str) -> None:
+    code, out, err = coterie("export", "f1", "f2", "--format", kind, "--out", "out", "--json")
+    assert code == 0, err
+    assert json.loads(out)["findings"] == ["f1", "f2"]
+    assert CANARY.encode() not in Path("out").read_bytes()
+    assert audited(folder) == [("read_dossier", "f1"), ("read_dossier", "f2")]
+    code, out, err = coterie("export", "--check", "out", "--json")
+    assert code == 0, err
+    checked = json.loads(out)
+    assert checked["format"] == kind
+    listed = json.loads(coterie("findings", "--json")[1])
+    by_id = {item["finding_id"]: item | {"run_id": listed["run_id"]} for item in listed["findings"]}
+    assert checked["findings"] == [by_id["f1"], by_id["f2"]]
+
+
+def test_texts_are_exported_when_asked_for_and_that_is_recorded(coterie: Any, folder: Path) -> None:
+    code, out, _ = coterie("export", "f1", "--format", "stix", "--with-text", "--tlp", "red", "--out", "-")
+    assert code == 0
+    assert CANARY in out
+    assert audited(folder) == [("read_dossier_text", "f1")]
+
+
+def test_all_that_a_run_claims_is_exported(coterie: Any) -> None:
+    code, _, err = coterie("export", "--run", "r1", "--format", "csv")
+    assert code == 0, err
+    code, out, _ = coterie("export", "--check", "coterie-export-r1.csv")
+    assert code == 0
+    assert "f1" in out
+    assert "f3" not in out
+
+
+@pytest.mark.parametrize(
+    ("words", "code", "says"),
+    [
+        (("export",), 2, "takes findings"),
+        (("export", "f1"), 2, "needs --format"),
+        (("export", "f1", "--run", "r1", "--format", "csv"), 2, "takes findings"),
+        (("export", "f1", "--check", "x"), 2, "takes no finding"),
+        (("export", "f9", "--format", "csv"), 1, "no finding f9"),
+        (("export", "--check", "nowhere"), 1, "cannot read"),
+        (("export", "--run", "r9", "--format", "csv"), 1, "no run r9"),
+    ],
+)
+def test_what_cannot_be_exported_is_said(coterie: Any, words: tuple[str, ...], code: int, says: str) -> None:
+    found, _, err = coterie(*words)
+    assert found == code
+    assert says in err
