@@ -3,7 +3,7 @@
 import base64
 import hashlib
 import re
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from importlib.metadata import version
 from pathlib import Path
@@ -18,6 +18,8 @@ from coterie.domain import (
     Finding,
     FindingKind,
     InvalidError,
+    Review,
+    ReviewAction,
     Run,
     format_time,
     reading_of,
@@ -178,14 +180,16 @@ def _environment() -> Environment:
         loader=FileSystemLoader(_TEMPLATES), autoescape=True, undefined=StrictUndefined, trim_blocks=True,
         lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {
+    filters: dict[str, Callable[..., Any]] = {
         "time": format_time,
         "day": _day,
         "p_value": p_value,
         "words": lambda name: str(name).replace("_", " "),
         "svg": lambda figure: Markup(figure.svg),
         "cut": _cut,
+        "entry": entry,
     }
+    environment.filters.update(filters)
     return environment
 
 
@@ -194,6 +198,14 @@ def p_value(value: float | None) -> str:
     if value is None:
         return "no test: an effect"
     return f"p = {value:.3f}" if value >= 0.001 else f"p = {value:.1e}"
+
+
+def entry(review: Review) -> str:
+    """What an entry of a finding's history did, in a few words."""
+    if review.action is ReviewAction.DECIDE:
+        return review.decision.value
+    named = [*([review.assignee] if review.assignee else []), *review.findings, *review.accounts]
+    return f"{review.action.value}: {', '.join(named)}" if named else review.action.value
 
 
 def _day(time_us: int) -> str:

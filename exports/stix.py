@@ -9,9 +9,9 @@ from collections.abc import Sequence
 from datetime import UTC, datetime
 from typing import Any
 
-from coterie.domain import Dossier, Evidence, FindingAccount, FindingKind, Review, ReviewState
+from coterie.domain import Dossier, Evidence, FindingAccount, FindingKind, Review, ReviewAction, ReviewState
 from coterie.exports.content import PRODUCT, TECHNIQUES, Marking, need, refuse, summary, texts, uid
-from coterie.exports.report import claim, p_value
+from coterie.exports.report import claim, entry, p_value
 
 ACCOUNTS_IN_PATTERN_MAX = 200
 """Accounts of one indicator; a larger finding has several."""
@@ -105,7 +105,7 @@ class _Writer:
         about = [campaign.id] if campaign is not None else [item.id for item in observed]
         made += [self._note(item, about, against=False) for item in finding.evidence]
         made += [self._note(item, about, against=True) for item in finding.counter_evidence]
-        made += [self._opinion(number, review, about) for number, review in enumerate(self._dossier.reviews)]
+        made += [self._review(number, review, about) for number, review in enumerate(self._dossier.reviews)]
         made += [self._text(name, line, about) for name, line in texts(self._dossier)]
         return [*made, self._grouping(made)]
 
@@ -197,14 +197,24 @@ class _Writer:
             **self._common,
         )
 
-    def _opinion(self, number: int, review: Review, about: Sequence[str]) -> Any:
+    def _review(self, number: int, review: Review, about: Sequence[str]) -> Any:
+        """A decision as an opinion, any other entry of the history as a note."""
+        common = {
+            **self._common,
+            "created": _time(review.time_us),
+            "modified": _time(review.time_us),
+            "authors": [review.reviewer] if review.reviewer else None,
+            "object_refs": list(about),
+        }
+        if review.action is not ReviewAction.DECIDE:
+            content = f"{entry(review)}. {review.reason}"
+            name = self._id("note", "review", str(number))
+            return self._stix2.Note(id=name, content=content, labels=["review"], **common)
         return self._stix2.Opinion(
             id=self._id("opinion", str(number)),
             opinion=_OPINIONS.get(review.decision, "neutral"),
             explanation=f"{review.decision.value}: {review.reason}",
-            authors=[review.reviewer] if review.reviewer else None,
-            object_refs=list(about),
-            **(self._common | {"created": _time(review.time_us), "modified": _time(review.time_us)}),
+            **common,
         )
 
     def _text(self, name: str, line: str, about: Sequence[str]) -> Any:

@@ -18,6 +18,12 @@ _COLUMNS = ("tlp", *_SCALARS, *(name if name == "account_id" else f"account_{nam
 _FORMULA = ("=", "+", "-", "@", "\t", "\r", "'")
 """What a spreadsheet may take for the beginning of a formula, and the sign that keeps it from that."""
 
+_PARQUET = (
+    *_SCALARS, "lineage_of", "accounts", "families", "benchmarks", "evidence", "counter_evidence", "exemplars",
+    "joined_since",
+)  # fmt: skip
+"""What of a finding has a column of its own; the rest, such as what reviewers did, is JSON in `more`."""
+
 _VERSION = b"1"
 
 
@@ -123,7 +129,8 @@ def read_parquet(content: bytes) -> list[dict[str, Any]]:
         raise refuse("Parquet table", "it holds no finding")
     found = []
     for row in table.to_pylist():
-        record = {name: value for name, value in row.items() if name not in ("tlp", "exchanges")}
+        record = {name: value for name, value in row.items() if name not in ("tlp", "exchanges", "more")}
+        record |= json.loads(row["more"])
         for side in ("evidence", "counter_evidence"):
             for item in record[side]:
                 if item["p_value"] is None:
@@ -133,7 +140,14 @@ def read_parquet(content: bytes) -> list[dict[str, Any]]:
 
 
 def _row(dossier: Dossier, marking: Marking) -> dict[str, Any]:
-    return {**summary(dossier.finding), "tlp": marking.value, "exchanges": [line for _, line in texts(dossier)]}
+    record = summary(dossier.finding)
+    more = {name: value for name, value in record.items() if name not in _PARQUET}
+    return {
+        **record,
+        "tlp": marking.value,
+        "exchanges": [line for _, line in texts(dossier)],
+        "more": json.dumps(more, sort_keys=True, ensure_ascii=False),
+    }
 
 
 def _schema(pa: Any) -> Any:
@@ -164,6 +178,7 @@ def _schema(pa: Any) -> Any:
         "exemplars": several(text),
         "joined_since": rows(account_id=text, first_seen=text, prompts=whole, p_value=real),
         "exchanges": several(text),
+        "more": text,
     }
     return pa.schema(list(columns.items()), metadata={b"coterie": _VERSION})
 

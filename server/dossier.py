@@ -106,7 +106,7 @@ class Dossiers:
         return Dossier(
             finding=replace(finding, text_ids=()),
             run=drawn.run,
-            reviews=tuple(self._store.reviews(finding_id)),
+            reviews=tuple(self._store.reviews(finding.finding_id)),
             exemplars=tuple(exemplars),
             with_text=with_text,
             account_ids=drawn.account_ids,
@@ -118,7 +118,7 @@ class Dossiers:
             shared=_shared(drawn),
             shuffled=self._shuffled(drawn, labels),
             benchmarks=self._benchmarks(drawn),
-            lineage=tuple(self._store.finding_lineage(finding_id, finding.run_id, limit=DOSSIER_LINEAGE_MAX)),
+            lineage=tuple(self._store.finding_lineage(finding.finding_id, finding.run_id, limit=DOSSIER_LINEAGE_MAX)),
             attributes=self._attributes(drawn),
             accounts_in_window=int(drawn.run.measures.get("accounts", 0)),
         )

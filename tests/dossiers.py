@@ -25,6 +25,7 @@ from coterie.domain import (
     Lineage,
     LineageStep,
     Review,
+    ReviewAction,
     ReviewState,
     Run,
     RunId,
@@ -71,7 +72,18 @@ def made_dossier(
     return Dossier(
         finding=finding,
         run=_run(mark),
-        reviews=(Review(finding.finding_id, ReviewState.ESCALATED, f"looks dealt{mark}", f"kim{mark}", START_US),),
+        reviews=(
+            Review(finding.finding_id, ReviewState.ESCALATED, f"looks dealt{mark}", f"kim{mark}", START_US),
+            Review(
+                finding.finding_id,
+                ReviewState.ESCALATED,
+                f"yours{mark}",
+                "",
+                START_US,
+                ReviewAction.ASSIGN,
+                f"lee{mark}",
+            ),
+        ),
         exemplars=tuple(_exemplar(number, names, mark, with_text) for number in range(3)),
         with_text=with_text,
         account_ids=names,

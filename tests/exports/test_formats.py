@@ -21,6 +21,7 @@ from coterie.domain import (
     AccountId,
     Dossier,
     Evidence,
+    ExcludedAccount,
     FindingId,
     InvalidError,
     JoinedAccount,
@@ -44,6 +45,9 @@ def gone() -> Dossier:
         review=ReviewState.DISMISSED,
         counter_evidence=(),
         joined_since=(JoinedAccount(AccountId("late"), 1_772_409_600_000_000, 3, 1e-4),),
+        assignee="kim",
+        merged=(FindingId("f-3"),),
+        excluded=(ExcludedAccount(AccountId("out"), 4, "kim", "a partner", 1_772_409_600_000_000),),
     )
     return replace(dossier, finding=finding, reviews=(), lineage=())
 
@@ -93,7 +97,7 @@ def test_a_stix_bundle_is_one_of_the_standard_and_whole() -> None:
         of.setdefault(item.type, []).append(item)
     assert {kind: len(items) for kind, items in of.items()} == {
         "marking-definition": 1, "identity": 1, "extension-definition": 1, "attack-pattern": 2, "user-account": 8,
-        "observed-data": 8, "campaign": 1, "sighting": 1, "indicator": 1, "relationship": 3, "note": 7, "opinion": 1,
+        "observed-data": 8, "campaign": 1, "sighting": 1, "indicator": 1, "relationship": 3, "note": 8, "opinion": 1,
         "grouping": 1,
     }  # fmt: skip
     campaign, indicator = of["campaign"][0], of["indicator"][0]

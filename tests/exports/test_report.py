@@ -9,9 +9,18 @@ from dossiers import CANARY, HOSTILE, made_dossier
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.domain import READINGS, AccountId, Dossier, InvalidError, JoinedAccount, Lineage
+from coterie.domain import (
+    READINGS,
+    AccountId,
+    Dossier,
+    ExcludedAccount,
+    FindingId,
+    InvalidError,
+    JoinedAccount,
+    Lineage,
+)
 from coterie.exports import Redaction, check_report, masked, redacted, write_report
-from coterie.exports.report import ACCOUNTS_LISTED_MAX, TEXT_CHARS_MAX, claim, p_value
+from coterie.exports.report import ACCOUNTS_LISTED_MAX, TEXT_CHARS_MAX, claim, entry, p_value
 
 MADE_US = 1_772_500_000_000_000
 VOID = {"meta", "br", "rect", "line", "path", "circle", "polyline"}
@@ -113,9 +122,21 @@ def test_it_stands_alone() -> None:
 def test_names_and_texts_from_outside_stay_text() -> None:
     dossier = made_dossier(mark=HOSTILE)
     joined = (JoinedAccount(AccountId(f"late{HOSTILE}"), MADE_US, 3, 1e-4),)
-    dossier = replace(dossier, finding=replace(dossier.finding, joined_since=joined, title=f"t{HOSTILE}"))
+    excluded = (ExcludedAccount(AccountId(f"out{HOSTILE}"), 4, f"kim{HOSTILE}", f"a partner{HOSTILE}", MADE_US),)
+    dossier = replace(
+        dossier,
+        finding=replace(
+            dossier.finding,
+            joined_since=joined,
+            excluded=excluded,
+            title=f"t{HOSTILE}",
+            assignee=HOSTILE,
+            merged=(FindingId(HOSTILE),),
+        ),
+    )
     html = written(dossier, Redaction.FULL)
     page = Page(html)
+    assert "Taken out by a reviewer" in page.text
     assert not page.tags & {"script", "img"}
     assert not [name for name in page.attributes if name.startswith("on")]
     assert page.text.count("<script>alert('x')</script>") > 20
@@ -202,6 +223,13 @@ def test_the_claim_is_one_sentence() -> None:
     )
     assert claim(alone).startswith("One account openly asked 25 benchmark-like questions")
     assert "it is not claimed that accounts act together" in claim(alone)
+
+
+def test_the_history_tells_what_each_entry_did() -> None:
+    decided, assigned = made_dossier().reviews
+    assert (entry(decided), entry(assigned)) == ("escalated", "assign: lee")
+    assert entry(replace(assigned, assignee="")) == "assign"
+    assert "assign: lee" in Page(written()).text
 
 
 def test_p_values_are_written_as_people_do() -> None:
