@@ -4,6 +4,7 @@ import sqlite3
 from dataclasses import dataclass
 from pathlib import Path
 
+from coterie.domain import UnavailableError
 from coterie.store.database import check_owner, migrations, translated
 
 
@@ -52,6 +53,8 @@ def look_into(data_dir: Path, *, whole: bool) -> DatabaseLook:
                 latest_us = int(connection.execute("SELECT coalesce(max(time_us), 0) FROM exchange").fetchone()[0])
         finally:
             connection.close()
+    except UnicodeDecodeError as error:  # torn bytes where text was
+        raise UnavailableError(f"{path} is damaged: stop, and restore it from a backup") from error
     except (OSError, sqlite3.Error) as error:
         raise translated(error, path) from error
     log_bytes = log.stat().st_size if log.exists() else 0
