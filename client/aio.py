@@ -32,6 +32,7 @@ from coterie.domain import (
     Finding,
     FindingKind,
     ParameterSet,
+    Retained,
     ReviewState,
     Role,
     Run,
@@ -418,6 +419,10 @@ class AsyncClient:
             ConflictError: the server has no such folder, or the name is taken.
         """
         return await self._call(calls.create_backup(name))
+
+    async def retain(self, *, outlook: bool = False) -> Retained:
+        """Delete what is older than the service's settings allow, or with `outlook` only tell what that would be."""
+        return await self._call(calls.retain(outlook=outlook))
 
     async def erase_account(self, account_id: str) -> Erasure:
         """Remove an account and all that only it sent. There is no way back."""

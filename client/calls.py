@@ -28,6 +28,7 @@ from coterie.domain import (
     FindingKind,
     InvalidError,
     ParameterSet,
+    Retained,
     Review,
     ReviewState,
     Run,
@@ -381,6 +382,15 @@ def create_backup(name: str) -> Call[Backup]:
         lambda stubs, timeout_s: stubs.admin.CreateBackup(request, timeout=max(timeout_s, BACKUP_TIMEOUT_S)),
         wire.backup_from_wire,
         repeatable=False,
+    )
+
+
+def retain(*, outlook: bool) -> Call[Retained]:
+    """Deletes what is too old, or tells what that would be."""
+    request = admin_service_pb2.RetainRequest(outlook=outlook)
+    return Call(
+        lambda stubs, timeout_s: stubs.admin.Retain(request, timeout=max(timeout_s, ERASE_TIMEOUT_S)),
+        wire.retained_from_wire,
     )
 
 

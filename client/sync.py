@@ -30,6 +30,7 @@ from coterie.domain import (
     Finding,
     FindingKind,
     ParameterSet,
+    Retained,
     ReviewState,
     Role,
     Run,
@@ -397,6 +398,10 @@ class Client:
             ConflictError: the server has no such folder, or the name is taken.
         """
         return self._call(calls.create_backup(name))
+
+    def retain(self, *, outlook: bool = False) -> Retained:
+        """Delete what is older than the service's settings allow, or with `outlook` only tell what that would be."""
+        return self._call(calls.retain(outlook=outlook))
 
     def erase_account(self, account_id: str) -> Erasure:
         """Remove an account and all that only it sent. There is no way back."""

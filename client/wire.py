@@ -48,6 +48,7 @@ from coterie.domain import (
     ParameterSet,
     Rejection,
     Residue,
+    Retained,
     Review,
     ReviewAction,
     ReviewBasis,
@@ -685,6 +686,19 @@ def stats_from_wire(message: admin_service_pb2.GetStatsResponse) -> Stats:
         runs_cut_off=message.runs_cut_off,
         snapshots_refused=message.snapshots_refused,
     )
+
+
+def retained_to_wire(retained: Retained) -> admin_service_pb2.RetainResponse:
+    """What a sweep let go of."""
+    return admin_service_pb2.RetainResponse(**{name: getattr(retained, name) for name in _RETAINED})
+
+
+def retained_from_wire(message: admin_service_pb2.RetainResponse) -> Retained:
+    """What a sweep let go of."""
+    return Retained(**{name: getattr(message, name) for name in _RETAINED})
+
+
+_RETAINED = ("before_us", "texts_before_us", "exchanges", "texts", "contents")
 
 
 def erasure_to_wire(erasure: Erasure) -> admin_service_pb2.EraseAccountResponse:

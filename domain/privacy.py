@@ -82,6 +82,27 @@ class ErasureProof:
 
 
 @dataclass(frozen=True, slots=True)
+class Retained:
+    """What a sweep of retention let go of.
+
+    Attributes:
+        before_us, texts_before_us: exchanges, and contents of texts, before these times, microseconds since the epoch;
+            0 where everything is kept.
+        exchanges: how many; of an outlook, how many it would be.
+        texts: that no other exchange had.
+        contents: of texts whose exchanges stay.
+        waiting: nothing went, because the clock is not believed yet.
+    """
+
+    before_us: int
+    texts_before_us: int
+    exchanges: int = 0
+    texts: int = 0
+    contents: int = 0
+    waiting: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class PendingErasure:
     """An erasure that was asked for and is not finished: a crash came between."""
 

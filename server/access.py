@@ -78,6 +78,7 @@ METHODS: Mapping[str, Role | Door] = {
     "/coterie.v1.BenchmarkService/MatchBenchmarks": Role.ANALYST,
     "/coterie.v1.AdminService/GetStats": Role.ANALYST,
     "/coterie.v1.AdminService/EraseAccount": Role.ADMIN,
+    "/coterie.v1.AdminService/Retain": Role.ADMIN,
     "/coterie.v1.AdminService/CreateBackup": Role.ADMIN,
     "/coterie.v1.AccessService/MintToken": Role.ADMIN,
     "/coterie.v1.AccessService/ListTokens": Role.ADMIN,

@@ -462,10 +462,17 @@ def _add_upkeep_verbs(verbs: Any) -> None:
     doctor = _verb(verbs, "doctor", cli_doctor.doctor, "check this installation and the data folder, or a server")
     doctor.add_argument("--quick", action="store_true", help="leave out what takes long: reading every file whole")
     _add_backup_verbs(verbs)
+    _add_retain_verb(verbs)
     _add_key_verbs(verbs)
     erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")
     erase.add_argument("id", metavar="ACCOUNT", help="the account")
     erase.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_retain_verb(verbs: Any) -> None:
+    retain = _verb(verbs, "retain", cli_commands.retain, "delete what is older than retention_days allows")
+    retain.add_argument("--outlook", action="store_true", help="only tell what would be deleted")
+    retain.add_argument("--yes", action="store_true", help="do not ask")
 
 
 def _add_key_verbs(verbs: Any) -> None:

@@ -302,6 +302,7 @@ def finding(session: Session) -> int:
         "run_id": found.run_id,
         "reviews": [review_to_json(entry) for entry in reviews],
         "exchanges": [exchange_to_dict(exchange) for exchange in exemplars],
+        "exemplars_gone": sorted({*found.exemplars} - {exchange.exchange_id for exchange in exemplars}),
     }
     terminal.data(value, render.finding_page(found, reviews, exemplars))
     terminal.suggest("review", found.finding_id, "escalate", "--seen", str(found.version), "--reason", "why")
@@ -489,6 +490,34 @@ def erase(session: Session) -> int:
         value["proof"]["complete"] = erasure.proof.complete
     terminal.data(value, render.erasure_lines(erasure))
     return 0 if erasure.proof is None or erasure.proof.complete else 1
+
+
+def retain(session: Session) -> int:
+    """Delete what is older than the configuration allows, after asking."""
+    options, terminal = session.options, session.terminal
+    with session.client() as client:
+        found = client.retain(outlook=True)
+        if not found.before_us and not found.texts_before_us:
+            raise InvalidError("everything is kept: set retention_days or text_retention_days", field="retention_days")
+        if not options.outlook:
+            if not options.yes and not _sure(f"Delete {found.exchanges:,} exchanges and the texts that are too old?"):
+                terminal.say("coterie: nothing was deleted")
+                return 1
+            found = client.retain()
+    value = dataclasses.asdict(found)
+    for name in ("before", "texts_before"):
+        time_us = value.pop(f"{name}_us")
+        value[name] = format_time(time_us) if time_us else None
+    terminal.data(value, render.retained_line(found, outlook=options.outlook))
+    return 0
+
+
+def _sure(question: str) -> bool:
+    if not sys.stdin.isatty():
+        raise UsageError("deleting cannot be undone: add --yes to confirm")
+    sys.stderr.write(f"{question} This cannot be undone. Type yes: ")
+    sys.stderr.flush()
+    return sys.stdin.readline().strip() == "yes"
 
 
 def _agreed(account_id: str, exchanges: int) -> bool:

@@ -23,6 +23,7 @@ from coterie.domain import (
     FindingKind,
     Hit,
     Lineage,
+    Retained,
     Review,
     ReviewAction,
     ReviewState,
@@ -32,6 +33,7 @@ from coterie.domain import (
     Slice,
     Stats,
     TextField,
+    format_time,
 )
 from coterie.server.cli_terminal import shown, styled
 
@@ -175,6 +177,9 @@ def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequenc
         parts.append(_finding_benchmarks(finding))
     if exemplars:
         parts.append(Group(Text("What they asked", style="bold"), exemplar_grid(exemplars)))
+    gone = len({*finding.exemplars} - {exchange.exchange_id for exchange in exemplars})
+    if gone:
+        parts.append(Text(f"{gone} of its {len(finding.exemplars)} exemplars are no longer stored.", style="dim"))
     parts.append(_reviews(finding, reviews))
     return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
 
@@ -543,6 +548,19 @@ def pairs(rows: Mapping[str, RenderableType]) -> Table:
     for name, value in rows.items():
         made.add_row(name, value)
     return made
+
+
+def retained_line(retained: Retained, *, outlook: bool) -> Text:
+    """What was let go of, or would be."""
+    parts = []
+    if retained.before_us:
+        parts.append(f"{number(retained.exchanges)} exchanges before {format_time(retained.before_us)}")
+    if retained.before_us and not outlook:
+        parts.append(f"{number(retained.texts)} texts that no other has")
+    if retained.texts_before_us:
+        count = "" if outlook else f"{number(retained.contents)} "
+        parts.append(f"{count}contents of texts not sent since {format_time(retained.texts_before_us)}")
+    return Text(f"{'would delete' if outlook else 'deleted'} {', '.join(parts)}")
 
 
 def erasure_lines(erasure: Erasure) -> RenderableType:

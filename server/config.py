@@ -87,6 +87,10 @@ class Config:
     """Time after a signal to stop in which calls are still taken while health says not serving, seconds."""
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
+    retention_days: int = _number(0, 0, 36_500)
+    """Age at which exchanges are deleted, in whole days (UTC); 0 keeps all. At least window_days."""
+    text_retention_days: int = _number(0, 0, 36_500)
+    """Age at which texts go and only their vectors stay, in whole days; 0 keeps them as long as their exchanges."""
     texts: str = "keep"
     """What is stored of texts and attributes: keep them, encrypt them, or drop the texts once they are embedded."""
     text_key_file: str = ""
@@ -130,6 +134,11 @@ class Config:
         if self.log_format not in LOG_FORMATS:
             raise InvalidError(
                 f"log_format is {self.log_format!r}, it must be one of {', '.join(LOG_FORMATS)}", field="log_format"
+            )
+        if 0 < self.retention_days < self.window_days:
+            raise InvalidError(
+                f"retention_days is {self.retention_days}, runs look at {self.window_days:g} days: keep at least those",
+                field="retention_days",
             )
         if self.texts not in list(TextMode):
             raise InvalidError(f"texts is {self.texts!r}, it must be one of {', '.join(TextMode)}", field="texts")

@@ -36,6 +36,7 @@ from coterie.domain import (
     ParameterSet,
     Rejection,
     Residue,
+    Retained,
     Review,
     Run,
     RunId,
@@ -74,6 +75,7 @@ from coterie.server.maps import Maps
 from coterie.server.multilingual import Multilingual
 from coterie.server.observer import Observer
 from coterie.server.pseudonyms import Pseudonyms
+from coterie.server.retention import Retention
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -125,6 +127,7 @@ class Engine:
         if schedule is not None:
             self._scheduler = Scheduler(schedule, self._runs, config.data_dir / "schedule-since")
         self._eraser = Eraser(store, self._runs, self._purge)
+        self._retention = Retention(store, self._runs, self._purge, config)
         self._eraser.resume()
 
     @classmethod
@@ -173,6 +176,7 @@ class Engine:
             self._made_indexes().start()
             self._caught_up = True
             self._loop.start()
+            self._retention.start()  # a verb that works on the folder itself deletes nothing by the way
         if self._scheduler is not None:
             self._scheduler.start()
 
@@ -194,6 +198,7 @@ class Engine:
         self._closing.set()
         if self._scheduler is not None:
             self._scheduler.close()
+        self._retention.close()
         self._runs.close(timeout_s)
 
     def close(self) -> None:
@@ -461,6 +466,10 @@ class Engine:
         self._observer.erased(erasure)
         self.changed.notify()
         return erasure
+
+    def retain(self, *, outlook: bool) -> Retained:
+        """Let go of what is older than the configuration allows, or only say what that would be."""
+        return self._retention.outlook() if outlook else self._retention.sweep(asked=True)
 
     def backup_name(self, name: str) -> str:
         """The name of a backup to write: that given, or one by the time.

@@ -193,6 +193,12 @@ class Runs:
                     self._cancel.set()
             yield at_work
 
+    @property
+    def busy(self) -> bool:
+        """Whether a run is at work."""
+        with self._lock:
+            return self._current is not None
+
     def close(self, timeout_s: float | None = None) -> None:
         """Refuse new runs, stop the one at work and wait until it is recorded as failed, or so many seconds."""
         with self._lock:

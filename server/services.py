@@ -162,6 +162,13 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         await self._desk.audit(context, "create_backup", name)
         return wire.backup_to_wire(await self._desk.call(self._desk.engine.create_backup, name))
 
+    async def Retain(
+        self, request: admin_service_pb2.RetainRequest, context: Context
+    ) -> admin_service_pb2.RetainResponse:
+        """Deletes what is too old, or tells what that would be."""
+        await self._desk.audit(context, "retention_outlook" if request.outlook else "retain")
+        return wire.retained_to_wire(await self._desk.call(self._desk.engine.retain, outlook=request.outlook))
+
 
 def _query(request: search_service_pb2.SearchRequest) -> Query:
     vector = None

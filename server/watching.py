@@ -282,7 +282,10 @@ class Watching:
         known = index.ids()
         known = known[known <= followed.last_text]
         centre = self._store.vectors(sample(known, _CENTRE_TEXTS)).mean(axis=0)
-        pool = sample(followed.texts[followed.pool_ids.index(pool_id)], _FIT_TEXTS)
+        # What has left by its age is no company any more.
+        pool = sample(np.intersect1d(followed.texts[followed.pool_ids.index(pool_id)], known), _FIT_TEXTS)
+        if not len(pool):
+            return False
         mine = sample(np.array(sorted(texts), np.int64), _FIT_TEXTS)
         return fits_pool(self._store.vectors(mine) - centre, self._store.vectors(pool) - centre)
 

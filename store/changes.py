@@ -633,8 +633,8 @@ def erase_account(
     ).fetchall()
     connection.execute("DELETE FROM exchange WHERE account_id = ?", (account_id,))
     text_ids = sorted({text_id for row in rows for text_id in row[1:4] if text_id is not None})
-    removed = _delete_unused_texts(transaction, text_ids, time_us, belongings)
-    _delete_unused_attributes(connection, sorted({row[4] for row in rows}))
+    removed = delete_unused_texts(transaction, text_ids, time_us, belongings)
+    delete_unused_attributes(connection, sorted({row[4] for row in rows}))
     # A derived text cannot be traced to those who sent it, and the cache can be made again.
     connection.execute("DELETE FROM view_vector")
     changed = _erase_from_findings(connection, account_id, {row[0] for row in rows}, removed)
@@ -646,9 +646,10 @@ def erase_account(
     return Erasure(account_id=account_id, exchanges=len(rows), texts=len(removed), findings_changed=changed)
 
 
-def _delete_unused_texts(
+def delete_unused_texts(
     transaction: Transaction, text_ids: Sequence[int], time_us: int, belongings: Belongings | None = None
 ) -> set[int]:
+    """Delete those of the texts that nothing uses any more, and leave their ids for indexes to forget."""
     connection = transaction.connection
     removed: list[int] = []
     for chunk in chunks(text_ids):
@@ -690,7 +691,8 @@ def _drop_uses(connection: sqlite3.Connection, text_id: int, uses: int) -> None:
             connection.execute(f"UPDATE vector SET {column} = NULL WHERE text_id = ?", (text_id,))
 
 
-def _delete_unused_attributes(connection: sqlite3.Connection, set_ids: Sequence[int]) -> None:
+def delete_unused_attributes(connection: sqlite3.Connection, set_ids: Sequence[int]) -> None:
+    """Delete those of the attribute sets that no exchange has any more."""
     for chunk in chunks(set_ids):
         unused = connection.execute(
             f"SELECT set_id, {LABELS.format('attribute_set')} FROM attribute_set WHERE set_id IN ({marks(chunk)})"

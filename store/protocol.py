@@ -593,6 +593,38 @@ class Store(Protocol):
         """
         ...
 
+    # --- retention
+
+    def count_before(self, before_us: int) -> int:
+        """How many exchanges are older than a time, microseconds since the epoch."""
+        ...
+
+    def drop_exchanges(self, before_us: int, limit: int, time_us: int) -> tuple[int, tuple[TextId, ...]]:
+        """Delete at most so many exchanges before a time, oldest first, in one transaction.
+
+        Texts and attributes that no other exchange has go with them. What runs recorded stays; it may name exchanges
+        that are gone.
+
+        Returns:
+            How many went, and the texts that went with them.
+        """
+        ...
+
+    def drop_contents(self, before_us: int, after: int, limit: int) -> tuple[int, int]:
+        """Let go of the contents of texts that no exchange since a time has; their vectors and lengths stay.
+
+        Looks at so many texts after a text id, in one transaction. Texts that wait to be embedded stay, and so do items
+        of benchmarks. A text that is sent again is there again.
+
+        Returns:
+            The last text id that was looked at, 0 when there are no more, and how many contents went.
+        """
+        ...
+
+    def forget_dropped(self) -> None:
+        """Take texts that are gone out of what is followed between runs, and empty the cache of derived vectors."""
+        ...
+
     # --- erasure and audit
 
     def begin_erasure(self, account_id: AccountId, time_us: int) -> PendingErasure:

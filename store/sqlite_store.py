@@ -56,7 +56,7 @@ from coterie.domain import (
 )
 from coterie.domain import Sequence as LogSequence
 from coterie.domain.telemetry import OnCommit
-from coterie.store import access, changes, dossier, erasing, families, queries, reviews, watching
+from coterie.store import access, changes, dossier, erasing, families, queries, retention, reviews, watching
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
@@ -482,6 +482,21 @@ class SqliteStore(Store):
     def benchmark_items(self, name: str) -> tuple[list[BenchmarkItem], NDArray[np.int64]]:
         with self._readers.snapshot() as connection:
             return queries.benchmark_items(connection, name)
+
+    # --- retention
+
+    def count_before(self, before_us: int) -> int:
+        with self._readers.snapshot() as connection:
+            return retention.count_before(connection, before_us)
+
+    def drop_exchanges(self, before_us: int, limit: int, time_us: int) -> tuple[int, tuple[TextId, ...]]:
+        return self._writer.run(lambda transaction: retention.drop_exchanges(transaction, before_us, limit, time_us))
+
+    def drop_contents(self, before_us: int, after: int, limit: int) -> tuple[int, int]:
+        return self._writer.run(lambda transaction: retention.drop_contents(transaction, before_us, after, limit))
+
+    def forget_dropped(self) -> None:
+        self._writer.run(retention.drop_near)
 
     # --- erasure and audit
 

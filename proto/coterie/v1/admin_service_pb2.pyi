@@ -180,6 +180,66 @@ class EraseAccountResponse(_message.Message):
 Global___EraseAccountResponse: _TypeAlias = EraseAccountResponse  # noqa: Y015
 
 @_typing.final
+class RetainRequest(_message.Message):
+    """Whether to do it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    OUTLOOK_FIELD_NUMBER: _builtins.int
+    outlook: _builtins.bool
+    """Only tell what would be deleted."""
+    def __init__(
+        self,
+        *,
+        outlook: _builtins.bool = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["outlook", b"outlook"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetainRequest: _TypeAlias = RetainRequest  # noqa: Y015
+
+@_typing.final
+class RetainResponse(_message.Message):
+    """What was deleted, or would be."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    BEFORE_US_FIELD_NUMBER: _builtins.int
+    TEXTS_BEFORE_US_FIELD_NUMBER: _builtins.int
+    EXCHANGES_FIELD_NUMBER: _builtins.int
+    TEXTS_FIELD_NUMBER: _builtins.int
+    CONTENTS_FIELD_NUMBER: _builtins.int
+    before_us: _builtins.int
+    """Exchanges before this time, microseconds since 1970-01-01 UTC; 0 where all are kept."""
+    texts_before_us: _builtins.int
+    """Contents of texts that no exchange since this time has, likewise."""
+    exchanges: _builtins.int
+    """Exchanges deleted, or that would be."""
+    texts: _builtins.int
+    """Texts deleted with them. Not told of an outlook."""
+    contents: _builtins.int
+    """Texts whose contents were let go of. Not told of an outlook."""
+    def __init__(
+        self,
+        *,
+        before_us: _builtins.int = ...,
+        texts_before_us: _builtins.int = ...,
+        exchanges: _builtins.int = ...,
+        texts: _builtins.int = ...,
+        contents: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["before_us", b"before_us", "contents", b"contents", "exchanges", b"exchanges", "texts", b"texts", "texts_before_us", b"texts_before_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RetainResponse: _TypeAlias = RetainResponse  # noqa: Y015
+
+@_typing.final
 class ErasureProof(_message.Message):
     """What was looked at for an erased account, after its erasure. What other accounts hold too is not counted as left."""
 

@@ -45,6 +45,11 @@ class AdminServiceStub:
                 request_serializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountResponse.FromString,
                 _registered_method=True)
+        self.Retain = channel.unary_unary(
+                '/coterie.v1.AdminService/Retain',
+                request_serializer=coterie_dot_v1_dot_admin__service__pb2.RetainRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_admin__service__pb2.RetainResponse.FromString,
+                _registered_method=True)
         self.CreateBackup = channel.unary_unary(
                 '/coterie.v1.AdminService/CreateBackup',
                 request_serializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupRequest.SerializeToString,
@@ -72,6 +77,14 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def Retain(self, request, context):
+        """Deletes what is older than the settings `retention_days` and `text_retention_days` allow, as the service does by
+        itself every day, or tells what that would be. There is no way back.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def CreateBackup(self, request, context):
         """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
         on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
@@ -92,6 +105,11 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.EraseAccount,
                     request_deserializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_admin__service__pb2.EraseAccountResponse.SerializeToString,
+            ),
+            'Retain': grpc.unary_unary_rpc_method_handler(
+                    servicer.Retain,
+                    request_deserializer=coterie_dot_v1_dot_admin__service__pb2.RetainRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_admin__service__pb2.RetainResponse.SerializeToString,
             ),
             'CreateBackup': grpc.unary_unary_rpc_method_handler(
                     servicer.CreateBackup,
@@ -154,6 +172,33 @@ class AdminService:
             '/coterie.v1.AdminService/EraseAccount',
             coterie_dot_v1_dot_admin__service__pb2.EraseAccountRequest.SerializeToString,
             coterie_dot_v1_dot_admin__service__pb2.EraseAccountResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def Retain(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.AdminService/Retain',
+            coterie_dot_v1_dot_admin__service__pb2.RetainRequest.SerializeToString,
+            coterie_dot_v1_dot_admin__service__pb2.RetainResponse.FromString,
             options,
             channel_credentials,
             insecure,

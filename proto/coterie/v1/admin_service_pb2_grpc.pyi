@@ -40,6 +40,10 @@ class AdminServiceStub:
     in every table and file. There is no way back. Of an account that is erased already it only looks. Takes as long as
     reading the data folder once.
     """
+    Retain: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.RetainRequest, _admin_service_pb2.RetainResponse]
+    """Deletes what is older than the settings `retention_days` and `text_retention_days` allow, as the service does by
+    itself every day, or tells what that would be. There is no way back.
+    """
     CreateBackup: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBackupRequest, _admin_service_pb2.CreateBackupResponse]
     """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
     on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
@@ -56,6 +60,10 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Removes an account and all that only it sent, from store, index, findings and runs, and looks for what is left of it
     in every table and file. There is no way back. Of an account that is erased already it only looks. Takes as long as
     reading the data folder once.
+    """
+    Retain: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.RetainRequest, _admin_service_pb2.RetainResponse]  # type: ignore[assignment]
+    """Deletes what is older than the settings `retention_days` and `text_retention_days` allow, as the service does by
+    itself every day, or tells what that would be. There is no way back.
     """
     CreateBackup: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.CreateBackupRequest, _admin_service_pb2.CreateBackupResponse]  # type: ignore[assignment]
     """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
@@ -82,6 +90,16 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Removes an account and all that only it sent, from store, index, findings and runs, and looks for what is left of it
         in every table and file. There is no way back. Of an account that is erased already it only looks. Takes as long as
         reading the data folder once.
+        """
+
+    @_abc_1.abstractmethod
+    def Retain(
+        self,
+        request: _admin_service_pb2.RetainRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.RetainResponse, _abc.Awaitable[_admin_service_pb2.RetainResponse]]:
+        """Deletes what is older than the settings `retention_days` and `text_retention_days` allow, as the service does by
+        itself every day, or tells what that would be. There is no way back.
         """
 
     @_abc_1.abstractmethod
