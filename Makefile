@@ -14,12 +14,13 @@ FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/n
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help setup demo test test-faults bench-cluster bench-detection bench-extra lint format types layers proto proto-check proto-release wheel-check clean
+.PHONY: help setup demo test test-faults fuzz bench-cluster bench-detection bench-extra lint format types layers proto proto-check proto-release wheel-check clean
 
 help:
 	@echo "make demo    set up, run the whole service on simulated traffic, show what it finds"
 	@echo "make test    every test        make lint    format, lint, types, layers, proto, wheel"
 	@echo "make test-faults  SIGKILL, full and read-only disks, damage: what was acknowledged is there, once (ROUNDS=200, SEED=)"
+	@echo "make fuzz    coverage-guided, SECONDS=60 for each target (TARGETS=jsonl,proto)"
 	@echo "make proto   regenerate        make wheel-check   the built wheel in a clean environment"
 	@echo "make bench-cluster   clustering beside its peers, with SIZES=10000,50000 rows (and ENGINES=, SEEDS=, ARGS=)"
 	@echo "make bench-detection who is accused, beside five baselines (SCENARIOS=\"mixes null\", SEEDS=\"1 2\", WORKERS=, ARGS=)"
@@ -59,6 +60,11 @@ ROUNDS ?= 200
 test-faults: setup
 	$(BIN)/python -m pytest -m faults
 	@nice -n 10 $(BIN)/python -m bench.faults.run --rounds $(ROUNDS) --seed $(or $(SEED),0) $(ARGS)
+
+SECONDS ?= 60
+fuzz: setup
+	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,$(FAISS),fuzz]"
+	@$(BIN)/python -m bench.fuzz.run --seconds $(SECONDS) $(if $(TARGETS),--targets $(TARGETS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
 
 lint: setup types layers proto-check wheel-check
 	$(BIN)/ruff format --check .

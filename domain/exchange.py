@@ -4,7 +4,7 @@ import json
 import re
 import sys
 from collections.abc import Mapping
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field, fields, replace
 from datetime import UTC, datetime
 from typing import Any
 
@@ -132,6 +132,8 @@ def exchange_from_json(line: str | bytes) -> Exchange:
     values["time_us"] = parse_time(values.pop("time"))
     exchange = Exchange(**values)
     check_exchange(exchange)
+    if exchange.cost_usd is not None:  # in JSON it may be whole, and larger than a float can tell from its neighbours
+        exchange = replace(exchange, cost_usd=float(exchange.cost_usd))
     return exchange
 
 

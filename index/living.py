@@ -214,12 +214,12 @@ class LivingGraph:
             layout = _layout(header["rows"], dim, k + slack, with_cells=cells is not None)
             cells_layout = {} if cells is None else _cells_layout(dim, *cells)
             arrays = read_arrays(read, layout | cells_layout, path)
-        _check_numbers(arrays, path)
-        for name in layout:
-            setattr(graph, f"_{name}", arrays[name])
-        if cells is not None:
-            graph._cells = Cells(**{name: arrays[name] for name in cells_layout})
-        return graph, int(header["last_vector"]), int(header["last_erasure"])
+            _check_numbers(arrays, path)
+            for name in layout:
+                setattr(graph, f"_{name}", arrays[name])
+            if cells is not None:
+                graph._cells = Cells(**{name: arrays[name] for name in cells_layout})
+            return graph, int(header["last_vector"]), int(header["last_erasure"])
 
     def _identity(self) -> dict[str, Any]:
         """What a snapshot has to agree in."""

@@ -73,6 +73,6 @@ class NumpyIndex:
             if (header.get("kind"), header.get("dim")) != (_KIND, dim):
                 raise damaged(path, f"it holds {header.get('kind')} of dim {header.get('dim')}, not {_KIND} of {dim}")
             payload = io.BytesIO(read(path.stat().st_size))
-        index = cls(dim)
-        index._ids, index._vectors = np.load(payload), np.load(payload)
-        return index, int(header["last_vector"]), int(header["last_erasure"])
+            index = cls(dim)
+            index._ids, index._vectors = np.load(payload), np.load(payload)
+            return index, int(header["last_vector"]), int(header["last_erasure"])

@@ -189,10 +189,10 @@ class SegmentedIndex:
             if (header.get("kind"), header.get("dim")) != (_KIND, dim):
                 raise damaged(path, f"it holds {header.get('kind')} of dim {header.get('dim')}, not {_KIND} of {dim}")
             entries = json.loads(read(path.stat().st_size))
-        index = cls(dim, flat_rows_max=flat_rows_max)
-        index._segments = [_load_segment(folder, entry, dim, flat_rows_max) for entry in entries]
-        index._show()
-        return index, int(header["last_vector"]), int(header["last_erasure"])
+            index = cls(dim, flat_rows_max=flat_rows_max)
+            index._segments = [_load_segment(folder, entry, dim, flat_rows_max) for entry in entries]
+            index._show()
+            return index, int(header["last_vector"]), int(header["last_erasure"])
 
     def _taken(self) -> list[tuple[_Segment, int]]:
         """The segments with their versions: what changes later is of another."""
@@ -248,7 +248,7 @@ def snapshot_files(folder: Path) -> list[Path]:
     path = folder / _MANIFEST
     with open_snapshot(path) as (_, read):
         entries = json.loads(read(path.stat().st_size))
-    return [*(folder / str(entry["file"]) for entry in entries), path]
+        return [*(folder / str(entry["file"]) for entry in entries), path]
 
 
 def _merge(one: Hits, other: Hits, k: int) -> Hits:

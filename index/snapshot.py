@@ -25,6 +25,9 @@ _HEADER_BYTES_MAX = 65_536
 _DIGEST_BYTES = hashlib.sha256().digest_size
 _BLOCK_BYTES = 1 << 20
 
+_SENSELESS = (LookupError, TypeError, ValueError, ArithmeticError, RecursionError, struct.error)
+"""What reading raises where a header or a list is not what it should be."""
+
 Write = Callable[[bytes], int]
 Read = Callable[[int], bytes]
 Layout = dict[str, tuple[DTypeLike, tuple[int, ...]]]
@@ -61,6 +64,8 @@ def _private(path: str, flags: int) -> int:
 def open_snapshot(path: Path) -> Iterator[tuple[dict[str, Any], Read]]:
     """Check a snapshot from end to end, then give its header and a reader of its payload.
 
+    Read all of it inside the context: a whole file of another version may say what this one cannot make sense of.
+
     Raises:
         UnavailableError: missing, truncated, changed, or of another format; build the index anew.
     """
@@ -75,6 +80,8 @@ def open_snapshot(path: Path) -> Iterator[tuple[dict[str, Any], Read]]:
             yield header, read
     except OSError as error:
         raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
+    except _SENSELESS as error:
+        raise damaged(path, f"what it says of itself makes no sense: {type(error).__name__}") from error
 
 
 def snapshot_digest(path: Path) -> str:
@@ -102,6 +109,8 @@ def snapshot_header(path: Path) -> dict[str, Any]:
             return _read_header(file, path)
     except OSError as error:
         raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
+    except _SENSELESS as error:
+        raise damaged(path, f"what it says of itself makes no sense: {type(error).__name__}") from error
 
 
 def write_arrays(write: Write, arrays: Iterable[NDArray[Any]]) -> None:

@@ -262,9 +262,9 @@ class VectorIndex:
                     f"rows{number}": (np.float32, (rows, dim)),
                 }
             arrays = read_arrays(read, layout, path)
-        index = cls(dim, flat_rows_max=flat_rows_max)
-        index._restore(path, header, arrays)
-        return index, int(header["last_vector"]), int(header["last_erasure"])
+            index = cls(dim, flat_rows_max=flat_rows_max)
+            index._restore(path, header, arrays)
+            return index, int(header["last_vector"]), int(header["last_erasure"])
 
     def _restore(self, path: Path, header: dict[str, Any], arrays: dict[str, NDArray[Any]]) -> None:
         self._tail_ids, self._tail_rows = arrays["tail_ids"], arrays["tail_rows"]

@@ -13,7 +13,7 @@ from typing import Any
 
 from bench.faults import ledger
 from bench.faults.service import Service
-from bench.faults.streams import Stream, made
+from bench.faults.streams import START_US, Stream, made
 from coterie.client import Client, RetryPolicy
 from coterie.domain import CoterieError
 from coterie.server.backup import restore_backup, verify_backup
@@ -23,6 +23,7 @@ _STREAMS = 3
 _ERASED_EXCHANGES = 20
 _EARLY_S, _LATE_S = 1.2, 1.0
 _WHOLE_EVERY = 25
+_SMALL_WINDOW_US = START_US + 500_000_000  # the first 500 of each stream
 _ONCE = RetryPolicy(attempts=1)
 
 
@@ -150,13 +151,14 @@ class Rounds:
     def _run(self, service: Service, number: int, threads: list[threading.Thread]) -> float:
         with Client.connect(service.address, retry=_ONCE) as client:
             try:
-                run = client.start_run()
+                # Most are cut off; some are of a small window and end, so that there is a good run to stay.
+                whole = self._whole_every and number % self._whole_every < len(ACTIVITIES)
+                run = client.start_run(until_us=_SMALL_WINDOW_US if whole else None)
             except CoterieError as error:
                 if "no exchanges yet" not in str(error):
                     raise
                 return 0.0
-            # Most are cut off; some end, so that there is a good run to stay.
-            if self._whole_every and number % self._whole_every < len(ACTIVITIES):
+            if whole:
                 for _ in client.watch_run(run.run_id):
                     pass
                 self._good_run = (ledger.done_runs(self._database) or [""])[-1]
@@ -259,7 +261,7 @@ class Rounds:
             service.wait_for("indexes_ready")
             with Client.connect(service.address) as client:
                 if self._whole_every:
-                    run = client.start_run()
+                    run = client.start_run(until_us=_SMALL_WINDOW_US)
                     for state in client.watch_run(run.run_id):
                         run = state
                     self.tally.unfinished_runs += run.state.value != "done"

@@ -4,6 +4,7 @@ import argparse
 import json
 import resource
 import shlex
+import signal
 import sqlite3
 import sys
 import tempfile
@@ -30,6 +31,8 @@ def main() -> int:
         "versions": {"sqlite": sqlite3.sqlite_version, **versions("coterie", "grpcio", "faiss-cpu", "numpy")},
         "seed": options.seed,
     }
+    # A service is killed on the way out, whatever ends this process.
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
     started = time.perf_counter()
     with tempfile.TemporaryDirectory(prefix="coterie-faults-", dir=options.dir) as folder:
         rounds = Rounds(Path(folder), options.seed)
