@@ -87,6 +87,8 @@ class Config:
     """Time after a signal to stop in which calls are still taken while health says not serving, seconds."""
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
+    analyst_accounts_min: int = _number(3, 1, 1_000)
+    """Accounts behind what callers of the role analyst see outside of findings; fewer are masked. 1 masks nothing."""
     retention_days: int = _number(0, 0, 36_500)
     """Age at which exchanges are deleted, in whole days (UTC); 0 keeps all. At least window_days."""
     text_retention_days: int = _number(0, 0, 36_500)

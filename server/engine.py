@@ -72,6 +72,7 @@ from coterie.server.jobs import WHOLE, Outcome, Runs, Scheduler
 from coterie.server.keys import read_key_file
 from coterie.server.logs import emit
 from coterie.server.maps import Maps
+from coterie.server.masking import Masking
 from coterie.server.multilingual import Multilingual
 from coterie.server.observer import Observer
 from coterie.server.pseudonyms import Pseudonyms
@@ -126,6 +127,8 @@ class Engine:
         self._scheduler: Scheduler | None = None
         if schedule is not None:
             self._scheduler = Scheduler(schedule, self._runs, config.data_dir / "schedule-since")
+        self.masking = Masking(config.analyst_accounts_min, self._accused)
+        """What a caller sees outside of findings."""
         self._eraser = Eraser(store, self._runs, self._purge)
         self._retention = Retention(store, self._runs, self._purge, config)
         self._eraser.resume()
@@ -521,6 +524,15 @@ class Engine:
     def audit(self, action: str, subject: str, actor: str) -> None:
         """Record who read texts or changed something; `subject` is an id, never a text."""
         self.store.audit(action, subject, actor, _now_us())
+
+    def _accused(self) -> frozenset[AccountId]:
+        """The accounts of the newest whole run's findings, and those that joined since."""
+        found = self.findings()[1]
+        return frozenset(item.account_id for finding in found for item in (*finding.accounts, *finding.joined_since))
+
+    def text_accounts(self, text_id: TextId) -> int:
+        """How many accounts sent a text as their prompt."""
+        return self.store.text_accounts(text_id)
 
     def _check_open(self, _: float) -> None:
         if self._closing.is_set():

@@ -8,6 +8,7 @@ import asyncio
 from collections.abc import AsyncIterator, Callable
 from concurrent.futures import Executor
 from contextvars import copy_context
+from dataclasses import replace
 from typing import Any, ParamSpec, TypeVar
 
 import grpc.aio
@@ -78,6 +79,9 @@ class SearchService(search_service_pb2_grpc.SearchServiceServicer):
         query = _query(request)
         await self._desk.audit(context, "search", query.exchange_id)
         result = await self._desk.call(self._desk.engine.search, query)
+        masking = self._desk.engine.masking
+        if masking.applies(current_caller()):
+            result = replace(result, hits=await self._desk.call(masking.hits, result.hits))
         return await self._desk.call(wire.search_result_to_wire, result)
 
 

@@ -4,6 +4,7 @@ from collections.abc import AsyncIterator
 
 from coterie.client import wire, wire_explore
 from coterie.domain import LIMITS, AccountId, InvalidError, TextId
+from coterie.server.access import current_caller
 from coterie.server.paging import page_key, page_size, page_token
 from coterie.server.services import Context, Desk
 from coterie.v1 import explore_service_pb2, explore_service_pb2_grpc, types_pb2
@@ -41,9 +42,14 @@ class ExploreService(explore_service_pb2_grpc.ExploreServiceServicer):
         await self._desk.audit(context, "list_exchanges", subject)
         found = await self._desk.call(self._desk.engine.exchanges, account_id, text_id, before, size + 1)
         page = found[:size]
+        shown = [exchange for _, exchange in page]
+        masking = self._desk.engine.masking
+        if masking.applies(current_caller()):
+            behind = None if text_id is None else await self._desk.call(self._desk.engine.text_accounts, text_id)
+            shown = await self._desk.call(masking.exchanges, shown, behind)
         token = page_token("exchanges", [page[-1][1].time_us, page[-1][0]]) if len(found) > size else ""
         return explore_service_pb2.ListExchangesResponse(
-            exchanges=[wire.exchange_to_wire(exchange) for _, exchange in page],
+            exchanges=[wire.exchange_to_wire(exchange) for exchange in shown],
             page=types_pb2.PageResponse(next_page_token=token),
         )
 

@@ -139,7 +139,7 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         """Takes accounts out of a finding, or puts them back."""
         action = ReviewAction.RESTORE if request.undo else ReviewAction.SPLIT
         entry = _entry(request.finding_id, request.reason, request.reviewer, action)
-        accounts = tuple(dict.fromkeys(AccountId(item) for item in request.account_ids))
+        accounts = tuple(dict.fromkeys(self._desk.engine.known_as(item) for item in request.account_ids))
         finding = await self._record(context, request, replace(entry, accounts=accounts))
         return finding_service_pb2.SplitFindingResponse(finding=finding)
 
@@ -170,10 +170,14 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
             self._desk.engine.families, run_id, lineage=lineage, limit=size + 1, after=after
         )
         page = found[:size]
+        masking = self._desk.engine.masking
+        families = [family for _, family in page]
+        if masking.applies(current_caller()):
+            families = masking.families(families)
         token = page_token("families", [run_id, page[-1][0]]) if len(found) > size else ""
         return finding_service_pb2.ListFamiliesResponse(
             run_id=run_id,
-            families=[wire.family_to_wire(family) for _, family in page],
+            families=[wire.family_to_wire(family) for family in families],
             page=types_pb2.PageResponse(next_page_token=token),
         )
 

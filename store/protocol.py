@@ -424,6 +424,10 @@ class Store(Protocol):
         """The newest finished whole run's id ("" when there is none) and the account's standing in it."""
         ...
 
+    def text_accounts(self, text_id: TextId) -> int:
+        """How many accounts sent a text as their prompt."""
+        ...
+
     def account_exchanges(self, account_id: AccountId) -> int:
         """How many exchanges an account has in the whole store."""
         ...

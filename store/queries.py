@@ -299,6 +299,11 @@ def count_accounts(connection: sqlite3.Connection, search_filter: SearchFilter) 
     return _number(connection, f"SELECT count(DISTINCT e.account_id) FROM exchange e{where}", *parameters)
 
 
+def text_accounts(connection: sqlite3.Connection, text_id: TextId) -> int:
+    """How many accounts have a text as a prompt."""
+    return _number(connection, "SELECT count(DISTINCT account_id) FROM exchange WHERE prompt = ?", text_id)
+
+
 def account_exchanges(connection: sqlite3.Connection, account_id: AccountId) -> int:
     """How many exchanges an account has."""
     return _number(connection, "SELECT count(*) FROM exchange WHERE account_id = ?", account_id)

@@ -369,6 +369,10 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.standing(connection, account_id)
 
+    def text_accounts(self, text_id: TextId) -> int:
+        with self._readers.snapshot() as connection:
+            return queries.text_accounts(connection, text_id)
+
     def account_exchanges(self, account_id: AccountId) -> int:
         with self._readers.snapshot() as connection:
             return queries.account_exchanges(connection, account_id)
