@@ -528,7 +528,8 @@ class Engine:
     def _accused(self) -> frozenset[AccountId]:
         """The accounts of the newest whole run's findings, and those that joined since."""
         found = self.findings()[1]
-        return frozenset(item.account_id for finding in found for item in (*finding.accounts, *finding.joined_since))
+        named = frozenset(account.account_id for finding in found for account in finding.accounts)
+        return named | {account.account_id for finding in found for account in finding.joined_since}
 
     def text_accounts(self, text_id: TextId) -> int:
         """How many accounts sent a text as their prompt."""

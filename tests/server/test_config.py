@@ -26,7 +26,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "trace_endpoint": "http://localhost:4",
         "trace_sample": "0.5",
     }
-    special |= {"console_listen": "localhost:2", "tls_callers": "x=admin", "texts": "drop"}
+    special |= {"console_listen": "localhost:2", "tls_callers": "x=admin", "texts": "drop", "analyst_accounts_min": "4"}
     environment = {f"COTERIE_{item.name.upper()}": special.get(item.name, words[item.type]) for item in fields(Config)}
     config = load_config(environment=environment)
     for item in fields(Config):
