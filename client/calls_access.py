@@ -3,8 +3,8 @@
 from collections.abc import Iterable
 
 from coterie.client import wire_access
-from coterie.client.calls import Call, Listing, Page
-from coterie.domain import Caller, Role, Token
+from coterie.client.calls import REGISTER_TIMEOUT_S, Call, Listing, Page
+from coterie.domain import AuditRow, AuditVerdict, Caller, Role, Token
 from coterie.v1 import access_service_pb2, types_pb2
 
 
@@ -48,3 +48,25 @@ def who_am_i() -> Call[Caller]:
     """Who the service takes the caller for."""
     request = access_service_pb2.WhoAmIRequest()
     return Call(lambda stubs, timeout_s: stubs.access.WhoAmI(request, timeout=timeout_s), wire_access.caller_from_wire)
+
+
+def list_audit(since_us: int, action: str, actor: str, limit: int) -> Listing[AuditRow]:
+    """Rows of the audit record, newest first."""
+    return Listing(lambda _, page: _audit_page(since_us, action, actor, page), limit)
+
+
+def _audit_page(since_us: int, action: str, actor: str, page: types_pb2.PageRequest) -> Call[Page[AuditRow]]:
+    request = access_service_pb2.ListAuditRequest(since_us=since_us, action=action, actor=actor, page=page)
+    return Call(
+        lambda stubs, timeout_s: stubs.access.ListAudit(request, timeout=timeout_s),
+        lambda answer: Page([wire_access.audit_row_from_wire(row) for row in answer.rows], answer.page.next_page_token),
+    )
+
+
+def verify_audit(noted_head: str) -> Call[AuditVerdict]:
+    """Walks the audit chain, which takes longer than a usual call."""
+    request = access_service_pb2.VerifyAuditRequest(noted_head=noted_head)
+    return Call(
+        lambda stubs, timeout_s: stubs.access.VerifyAudit(request, timeout=max(timeout_s, REGISTER_TIMEOUT_S)),
+        wire_access.verdict_from_wire,
+    )

@@ -16,6 +16,8 @@ from coterie.client.retry import RetryPolicy
 from coterie.domain import (
     LIMITS,
     AccountReport,
+    AuditRow,
+    AuditVerdict,
     Backup,
     Benchmark,
     BenchmarkItem,
@@ -426,6 +428,26 @@ class Client:
     def who_am_i(self) -> Caller:
         """Who the service takes this client for."""
         return self._call(calls_access.who_am_i())
+
+    def list_audit(
+        self, *, since_us: int = 0, action: str = "", actor: str = "", limit: int = LIMITS.page_size_max
+    ) -> list[AuditRow]:
+        """Who read texts and changed what, newest first; without the digests that the chain covers.
+
+        Args:
+            since_us: not before this time, microseconds since 1970-01-01 UTC.
+            action, actor: only these; empty is any.
+            limit: rows at most.
+        """
+        return self._list(calls_access.list_audit(since_us, action, actor, limit)).items
+
+    def verify_audit(self, *, noted_head: str = "") -> AuditVerdict:
+        """Whether the audit record is as it was written.
+
+        Args:
+            noted_head: a hash that was the head once and was kept elsewhere, 64 hexadecimal digits.
+        """
+        return self._call(calls_access.verify_audit(noted_head))
 
     def _call(self, call: calls.Call[T]) -> T:
         failures = 0

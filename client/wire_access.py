@@ -3,7 +3,7 @@
 from collections.abc import Iterable
 
 from coterie.client.wire import enum_from_wire
-from coterie.domain import Caller, Credential, Role, Token
+from coterie.domain import AuditEntry, AuditRow, AuditVerdict, Caller, Credential, Role, Token
 from coterie.v1 import access_service_pb2
 
 ROLES = {item: access_service_pb2.Role.Value(f"ROLE_{item.name}") for item in Role}
@@ -67,4 +67,62 @@ def caller_from_wire(message: access_service_pb2.WhoAmIResponse) -> Caller:
         roles_from_wire(message.roles),
         enum_from_wire(CREDENTIALS, message.credential, "credential"),
         message.token_id,
+    )
+
+
+def audit_row_to_wire(row: AuditRow) -> access_service_pb2.AuditRow:
+    """A row of the audit record; the digest of its subject stays behind."""
+    entry = row.entry
+    return access_service_pb2.AuditRow(
+        audit_id=row.audit_id,
+        time_us=entry.time_us,
+        actor=entry.actor,
+        roles=entry.roles,
+        credential=entry.credential,
+        action=entry.action,
+        subject=entry.subject,
+        request_id=entry.request_id,
+        outcome=entry.outcome,
+        hash=row.hash.hex(),
+    )
+
+
+def audit_row_from_wire(message: access_service_pb2.AuditRow) -> AuditRow:
+    """A row of the audit record, without the digest of its subject."""
+    entry = AuditEntry(
+        message.time_us,
+        message.actor,
+        message.action,
+        message.subject,
+        message.roles,
+        message.credential,
+        message.request_id,
+        message.outcome,
+    )
+    return AuditRow(message.audit_id, entry, b"", False, bytes.fromhex(message.hash))
+
+
+def verdict_to_wire(verdict: AuditVerdict) -> access_service_pb2.VerifyAuditResponse:
+    """What came of walking the chain."""
+    return access_service_pb2.VerifyAuditResponse(
+        rows=verdict.rows,
+        head_id=verdict.head_id,
+        head=verdict.head,
+        broken_id=verdict.broken_id,
+        problem=verdict.problem,
+        keyed_from=verdict.keyed_from,
+        noted_id=verdict.noted_id,
+    )
+
+
+def verdict_from_wire(message: access_service_pb2.VerifyAuditResponse) -> AuditVerdict:
+    """What came of walking the chain."""
+    return AuditVerdict(
+        message.rows,
+        message.head_id,
+        message.head,
+        message.broken_id,
+        message.problem,
+        message.keyed_from,
+        message.noted_id,
     )

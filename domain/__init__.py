@@ -1,6 +1,7 @@
 """Frozen types, ids, errors and limits that every other package shares. No I/O."""
 
 from coterie.domain.access import Caller, Credential, Role, Token
+from coterie.domain.audit import ALLOWED, CHAIN_START, DENIED, AuditEntry, AuditRow, AuditVerdict
 from coterie.domain.dossier import (
     DAY_US,
     DOSSIER_ACCOUNTS_MAX,
@@ -119,8 +120,11 @@ from coterie.domain.watching import (
 from coterie.domain.window import BenchmarkView, View, Window, WindowRows
 
 __all__ = [
+    "ALLOWED",
     "CARRIED_MIN",
+    "CHAIN_START",
     "DAY_US",
+    "DENIED",
     "DOSSIER_ACCOUNTS_MAX",
     "DOSSIER_DAYS_MAX",
     "DOSSIER_EXCHANGES_MAX",
@@ -140,6 +144,9 @@ __all__ = [
     "AccountReport",
     "Arrival",
     "AskedExchanges",
+    "AuditEntry",
+    "AuditRow",
+    "AuditVerdict",
     "Backup",
     "Benchmark",
     "BenchmarkItem",

@@ -35,6 +35,7 @@ TOKEN_PREFIX = "ct_"
 """What every token begins with, so that people and scanners of secrets know one where they see it."""
 
 _TOKEN = re.compile(rf"{TOKEN_PREFIX}([0-9a-f]{{12}})_[A-Za-z0-9_-]{{43}}")
+_WORDS = re.compile(r"(?<=[a-z])([A-Z])")
 _HOUR_US = 3_600_000_000
 
 
@@ -84,8 +85,33 @@ METHODS: Mapping[str, Role | Door] = {
     "/coterie.v1.AccessService/ListTokens": Role.ADMIN,
     "/coterie.v1.AccessService/RevokeToken": Role.ADMIN,
     "/coterie.v1.AccessService/WhoAmI": Door.ANY_ROLE,
+    "/coterie.v1.AccessService/ListAudit": Role.ADMIN,
+    "/coterie.v1.AccessService/VerifyAudit": Role.ADMIN,
 }
 """Every method of the server, and the least role that may call it. What does not stand here is refused to everybody."""
+
+UNAUDITED = frozenset(
+    {
+        "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo",
+        "/coterie.v1.RunService/GetRun",
+        "/coterie.v1.RunService/ListRuns",
+        "/coterie.v1.RunService/WatchRun",
+        "/coterie.v1.FindingService/ListFindings",
+        "/coterie.v1.FindingService/WatchFindings",
+        "/coterie.v1.FindingService/ListFamilies",
+        "/coterie.v1.BenchmarkService/ListBenchmarks",
+        "/coterie.v1.BenchmarkService/MatchBenchmarks",
+        "/coterie.v1.AdminService/GetStats",
+        "/coterie.v1.AccessService/WhoAmI",
+    }
+)
+"""Methods that neither change anything nor give an account's texts. Every other call is on record before its answer."""
+
+
+def action_of(method: str) -> str:
+    """The audit record's word for a method: `erase_account` for `/coterie.v1.AdminService/EraseAccount`."""
+    return _WORDS.sub(r"_\1", method.rpartition("/")[2]).lower()
+
 
 EVERYBODY = Caller("anybody", frozenset({Role.ADMIN}), Credential.NONE)
 """Who calls where the service is open."""

@@ -121,7 +121,7 @@ class Server:
                 RequestIds(),
                 *(operations.interceptors() if operations else ()),
                 CallInterceptor(),
-                AccessInterceptor(self._guard),
+                AccessInterceptor(self._guard, engine.store),
             ],
             maximum_concurrent_rpcs=config.concurrent_rpcs_max,
             options=[
@@ -167,6 +167,8 @@ class Server:
 
     def say_who_may_call(self) -> None:
         """Log whether calls need a token, and warn where texts and tokens cross the network in the clear."""
+        row, head = self._engine.store.audit_head()
+        emit(_LOGGER, logging.INFO, "audit_head", row=row, hash=head)
         emit(_LOGGER, logging.INFO, "access", tokens="required" if self._guard.needs_token else "none minted: open")
         for listen in self._in_clear:
             emit(_LOGGER, logging.WARNING, "texts_and_tokens_in_clear", listen=listen)

@@ -525,6 +525,17 @@ def _add_access_verbs(verbs: Any) -> None:
     _verb(inner, "token list", cli_access.token_list, "list tokens, newest first")
     revoke = _verb(inner, "token revoke", cli_access.revoke, "end a token, at once and for good")
     revoke.add_argument("id", metavar="ID", help="the token's id, as listed")
+    audit = _verb(verbs, "audit", cli_access.audit, "list who read texts and changed what, or check that record")
+    audit.add_argument("what", nargs="?", choices=("verify",), help="verify: walk its chain of hashes instead")
+    audit.add_argument(
+        "--since", type=_checked(_time_us), metavar="T", help="not before this RFC 3339 time or date (UTC)"
+    )
+    audit.add_argument("--action", default="", metavar="ACTION", help="only this, such as read_finding")
+    audit.add_argument("--actor", default="", metavar="NAME", help="only of this caller")
+    audit.add_argument(
+        "--limit", type=_between(1, 1_000_000), default=100, metavar="N", help="at most so many (default: 100)"
+    )
+    audit.add_argument("--head", default="", metavar="HASH", help="with verify: a head that was noted elsewhere")
     _verb(verbs, "whoami", cli_access.whoami, "tell who the service takes you for")
 
 

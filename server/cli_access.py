@@ -1,5 +1,6 @@
-"""The verbs about access: `token mint`, `token list`, `token revoke` and `whoami`."""
+"""The verbs about access: tokens, who one is, and the audit record."""
 
+import dataclasses
 import re
 import time
 from typing import Any
@@ -7,7 +8,7 @@ from typing import Any
 from rich.table import Table
 from rich.text import Text
 
-from coterie.domain import Caller, InvalidError, Role, Token, format_time
+from coterie.domain import AuditRow, Caller, InvalidError, Role, Token, format_time
 from coterie.server import cli_render as render
 from coterie.server.cli_commands import Session
 from coterie.server.cli_terminal import shown, styled
@@ -77,6 +78,79 @@ def whoami(session: Session) -> int:
     }
     session.terminal.data(value, caller_table(caller))
     return 0
+
+
+def audit(session: Session) -> int:
+    """The audit record, or whether it is whole; 1 when it is not."""
+    if session.options.what == "verify":
+        return _verify(session)
+    options, terminal = session.options, session.terminal
+    with session.client() as client:
+        found = client.list_audit(
+            since_us=options.since or 0, action=options.action, actor=options.actor, limit=options.limit
+        )
+    terminal.data({"rows": [audit_row_to_json(row) for row in found]}, audit_table(found))
+    if not found:
+        terminal.say("there is no such row")
+    elif len(found) == options.limit:
+        terminal.say("there may be more: --limit lists them")
+    return 0
+
+
+def _verify(session: Session) -> int:
+    terminal = session.terminal
+    with session.client() as client:
+        verdict = client.verify_audit(noted_head=session.options.head)
+    value = dataclasses.asdict(verdict) | {"whole": verdict.whole}
+    if verdict.whole:
+        line = f"whole: {verdict.rows:,} rows; the head is row {verdict.head_id}, {verdict.head or 'none yet'}"
+    else:
+        at = f"row {verdict.broken_id}: " if verdict.broken_id else ""
+        line = f"broken after {verdict.rows:,} rows: {at}{verdict.problem}"
+    terminal.data(value, Text(line))
+    if verdict.whole and verdict.keyed_from:
+        terminal.say(f"under the audit key since row {verdict.keyed_from}")
+    if verdict.noted_id:
+        terminal.say(f"the head that was noted is row {verdict.noted_id}")
+    if verdict.whole and verdict.head:
+        terminal.say(
+            "note the head elsewhere, and give it with --head later: it shows rows that were cut off or rewritten"
+        )
+    return 0 if verdict.whole else 1
+
+
+def audit_row_to_json(row: AuditRow) -> dict[str, Any]:
+    """The JSON form of a row."""
+    entry = row.entry
+    return {
+        "audit_id": row.audit_id,
+        "time": format_time(entry.time_us),
+        "actor": entry.actor,
+        "roles": entry.roles.split(",") if entry.roles else [],
+        "credential": entry.credential,
+        "action": entry.action,
+        "subject": entry.subject,
+        "request_id": entry.request_id,
+        "outcome": entry.outcome,
+        "hash": row.hash.hex(),
+    }
+
+
+def audit_table(rows: list[AuditRow]) -> Table:
+    """One line a row."""
+    made = render.table("row", "time (UTC)", "caller", "action", "subject", "outcome", "request", right=("row",))
+    for row in rows:
+        entry = row.entry
+        made.add_row(
+            str(row.audit_id),
+            render.moment(entry.time_us),
+            styled(entry.actor),
+            entry.action,
+            shown(entry.subject),
+            Text(entry.outcome, style="" if entry.outcome == "allowed" else "red"),
+            shown(entry.request_id),
+        )
+    return made
 
 
 def token_to_json(token: Token) -> dict[str, Any]:

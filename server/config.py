@@ -111,6 +111,8 @@ class Config:
     """Where traces go: OTLP over gRPC, such as http://127.0.0.1:4317; empty is nowhere. Needs the extra traces."""
     trace_sample: float = _number(0.01, 0, 1)
     """Share of the traces begun here that are kept; one that a caller began is as the caller said."""
+    audit_key_file: str = ""
+    """File of the key under which the audit record is chained (coterie key new FILE); empty chains it without one."""
     log_level: str = "info"
     """Least severity that is logged: debug, info, warning or error."""
     log_format: str = "json"

@@ -90,7 +90,7 @@ class _Uvicorn(uvicorn.Server):
 
 
 def _contexts(files: ServerTls) -> Callable[[uvicorn.Config, Callable[[], ssl.SSLContext]], ssl.SSLContext]:
-    """What makes uvicorn's context; as the gRPC port's, its certificate follows the file from handshake to handshake."""
+    """What makes uvicorn's context; as the gRPC port's, its certificate follows the file at each handshake."""
     certificates = Certificates(files)
     newest = _context(files)
 

@@ -16,6 +16,9 @@ from coterie.domain import (
     LIMITS,
     AccountId,
     AccountReport,
+    AuditEntry,
+    AuditRow,
+    AuditVerdict,
     Backup,
     Benchmark,
     BenchmarkItem,
@@ -145,6 +148,8 @@ class Engine:
         key = read_key_file(Path(config.text_key_file)) if config.text_key_file else None
         store = open_store(config.data_dir, create=create, texts=TextPolicy(TextMode(config.texts), key))
         try:
+            if config.audit_key_file:
+                store.use_audit_key(read_key_file(Path(config.audit_key_file)))
             return cls(config, store, observer)
         except BaseException:
             store.close()
@@ -521,9 +526,17 @@ class Engine:
         left = {field.value: int(np.isin(text_ids, index.ids()).sum()) for field, index in indexes.fields.items()}
         return [Residue(f"index of {name}s", "text number", count) for name, count in left.items() if count]
 
-    def audit(self, action: str, subject: str, actor: str) -> None:
-        """Record who read texts or changed something; `subject` is an id, never a text."""
-        self.store.audit(action, subject, actor, _now_us())
+    def audit(self, entry: AuditEntry) -> "Future[int]":
+        """Record who read texts or changed something; see `Store.audit`."""
+        return self.store.audit(entry)
+
+    def audit_rows(self, *, since_us: int, action: str, actor: str, before: int, limit: int) -> list[AuditRow]:
+        """Rows of the audit record, newest first; see `Store.audit_rows`."""
+        return self.store.audit_rows(since_us=since_us, action=action, actor=actor, before=before, limit=limit)
+
+    def verify_audit(self, noted: str) -> AuditVerdict:
+        """Walk the audit chain; see `Store.verify_audit`."""
+        return self.store.verify_audit(noted)
 
     def _accused(self) -> frozenset[AccountId]:
         """The accounts of the newest whole run's findings, and those that joined since."""

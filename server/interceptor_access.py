@@ -1,4 +1,4 @@
-"""Lets calls through or refuses them, by the table of methods and roles."""
+"""Lets calls through or refuses them, by the table of methods and roles, and has them on record before the answer."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
 from typing import Any
@@ -8,7 +8,9 @@ import grpc.aio
 
 from coterie.domain import Caller, CoterieError
 from coterie.server.access import METHODS, NOBODY, Door, Guard, authorise, enter_call
+from coterie.server.auditing import CallAudit, enter_audit
 from coterie.server.interception import Context, wrapped
+from coterie.store import Store
 
 
 class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
@@ -17,8 +19,9 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
     Its errors become statuses in the interceptor around it. What is open to all passes untouched.
     """
 
-    def __init__(self, guard: Guard) -> None:
+    def __init__(self, guard: Guard, store: Store) -> None:
         self._guard = guard
+        self._store = store
 
     async def intercept_service(
         self,
@@ -39,53 +42,88 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
             caller = self._guard.identify(metadata)
             authorise(caller, method)
         except CoterieError as error:
-            return _refusing(caller, error)
+            return self._refusing(method, caller, error)
         return wrapped(
             handler,
-            lambda behaviour, streaming: self._admitted(caller, behaviour, handler.request_streaming, streaming),
+            lambda behaviour, streaming: self._admitted(
+                method, caller, behaviour, handler.request_streaming, streaming
+            ),
         )
 
     def _certified(self, method: str, behaviour: Any, handler: Any, response_streaming: bool) -> Any:
-        def admitted(context: Context) -> Any:
-            caller = self._guard.identify((), context.auth_context().get("x509_common_name", ()))
-            enter_call(caller)
-            authorise(caller, method)
-            return self._admitted(caller, behaviour, handler.request_streaming, response_streaming)
+        async def admitted(context: Context) -> Any:
+            caller = NOBODY
+            try:
+                caller = self._guard.identify((), context.auth_context().get("x509_common_name", ()))
+                authorise(caller, method)
+            except CoterieError as error:
+                await self._refuse(method, caller, error)
+            return self._admitted(method, caller, behaviour, handler.request_streaming, response_streaming)
 
         async def handle_one(request: Any, context: Context) -> Any:
-            return await admitted(context)(request, context)
+            return await (await admitted(context))(request, context)
 
         async def handle_stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            async for response in admitted(context)(request, context):
+            async for response in (await admitted(context))(request, context):
                 yield response
 
         return handle_stream if response_streaming else handle_one
 
-    def _admitted(self, caller: Caller, behaviour: Any, request_streaming: bool, response_streaming: bool) -> Any:
+    def _admitted(
+        self, method: str, caller: Caller, behaviour: Any, request_streaming: bool, response_streaming: bool
+    ) -> Any:
         async def handle_one(request: Any, context: Context) -> Any:
-            enter_call(caller)
-            return await behaviour(self._checked(caller, request) if request_streaming else request, context)
+            audit = self._enter(method, caller)
+            try:
+                response = await behaviour(self._checked(caller, request) if request_streaming else request, context)
+                audit.complete()
+            except Exception as error:
+                audit.failed(error)
+                await audit.settled()
+                raise
+            await audit.settled()
+            return response
 
         async def handle_stream(request: Any, context: Context) -> AsyncIterator[Any]:
-            enter_call(caller)
-            async for response in behaviour(self._checked(caller, request) if request_streaming else request, context):
-                self._guard.check(caller)
-                yield response
+            audit = self._enter(method, caller)
+            try:
+                requests = self._checked(caller, request) if request_streaming else request
+                async for response in behaviour(requests, context):
+                    self._guard.check(caller)
+                    audit.complete()
+                    await audit.settled()
+                    yield response
+                audit.complete()
+            except Exception as error:
+                audit.failed(error)
+                await audit.settled()
+                raise
+            await audit.settled()
 
         return handle_stream if response_streaming else handle_one
+
+    def _enter(self, method: str, caller: Caller) -> CallAudit:
+        enter_call(caller)
+        audit = CallAudit(self._store, method, caller)
+        enter_audit(audit)
+        return audit
 
     async def _checked(self, caller: Caller, requests: AsyncIterator[Any]) -> AsyncIterator[Any]:
         async for request in requests:
             self._guard.check(caller)
             yield request
 
+    def _refusing(self, method: str, caller: Caller, error: CoterieError) -> "grpc.RpcMethodHandler[Any, Any]":
+        # As a stream, whatever the method is: a stream's handler does not wait for the request.
+        async def refuse(requests: Any, context: Context) -> AsyncIterator[Any]:
+            for _ in ():  # makes it the stream that it must be
+                yield
+            await self._refuse(method, caller, error)
 
-def _refusing(caller: Caller, error: CoterieError) -> "grpc.RpcMethodHandler[Any, Any]":
-    # As a stream, whatever the method is: a stream's handler does not wait for the request.
-    async def refuse(requests: Any, context: Context) -> AsyncIterator[Any]:
-        enter_call(caller)
-        for _ in ():  # makes it the stream that it must be
-            yield
+        return grpc.stream_stream_rpc_method_handler(refuse)
+
+    async def _refuse(self, method: str, caller: Caller, error: CoterieError) -> None:
+        audit = self._enter(method, caller)
+        audit.failed(error)
+        await audit.settled()
         raise error
-
-    return grpc.stream_stream_rpc_method_handler(refuse)

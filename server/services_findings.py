@@ -6,6 +6,7 @@ from dataclasses import replace
 from coterie.client import wire, wire_dossier
 from coterie.domain import AccountId, Finding, FindingId, InvalidError, Review, ReviewAction, ReviewState
 from coterie.server.access import current_caller
+from coterie.server.checks import check_name
 from coterie.server.paging import bad_token, page_key, page_size, page_token
 from coterie.server.services import Context, Desk
 from coterie.v1 import finding_service_pb2, finding_service_pb2_grpc, types_pb2
@@ -153,6 +154,8 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         self, request: finding_service_pb2.GetAccountRequest, context: Context
     ) -> finding_service_pb2.GetAccountResponse:
         """Whether an account is in anything, and if not, how near it was."""
+        check_name(request.account_id, "account_id")
+        await self._desk.audit(context, "read_account", self._desk.engine.known_as(request.account_id))
         report = await self._desk.call(self._desk.engine.account, AccountId(request.account_id))
         return wire.account_report_to_wire(report)
 

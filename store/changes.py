@@ -555,7 +555,7 @@ def _insert_event(transaction: Transaction, run_id: str, finding_id: str) -> Non
     )
 
 
-# --- benchmarks and audit -------------------------------------------------------------------------------------
+# --- benchmarks -------------------------------------------------------------------------------------
 
 
 def register_benchmark(transaction: Transaction, name: str, items: Sequence[BenchmarkItem], time_us: int) -> Benchmark:
@@ -605,14 +605,6 @@ def _check_same_items(
         raise ConflictError(
             f"benchmark {name} is registered with {len(stored)} other items: register these under another name"
         )
-
-
-def audit(transaction: Transaction, action: str, subject: str, actor: str, time_us: int) -> None:
-    """Record who did what to what."""
-    transaction.connection.execute(
-        "INSERT INTO audit (audit_id, time_us, actor, action, subject) VALUES (?, ?, ?, ?, ?)",
-        (transaction.take("audit"), time_us, actor, action, subject),
-    )
 
 
 # --- erasure --------------------------------------------------------------------------------------------------

@@ -11,6 +11,7 @@ from importlib.resources import files
 from pathlib import Path
 
 from coterie.domain import CoterieError, UnavailableError
+from coterie.store import audit
 
 READERS_MAX = 32
 """Reading connections; further readers wait for one to come free."""
@@ -50,6 +51,8 @@ def open_writer(path: Path) -> sqlite3.Connection:
         _check_version(connection, path)  # before anything is written
         _set_up(connection)
         migrate(connection, path)
+        if _pragma(connection, "user_version") >= audit.CHAINED_SINCE:
+            audit.adopt(connection)
         _sync_folder(path.parent)
     except (OSError, sqlite3.Error) as error:
         connection.close()

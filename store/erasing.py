@@ -1,6 +1,7 @@
 """Erasures as they are kept: what was asked for, what is finished, and tombstones that name nobody."""
 
 import hashlib
+import re
 import sqlite3
 from collections.abc import Collection, Iterable
 from typing import TYPE_CHECKING
@@ -13,6 +14,11 @@ if TYPE_CHECKING:
 
 _KEY_SETTING = "erasure_key"
 _DIGEST_BYTES = 16
+TOMBSTONE = "erased:"
+"""What every tombstone in the audit record begins with."""
+
+_TOMBSTONE_FORM = re.compile(rf"{TOMBSTONE}[0-9a-f]{{{2 * _DIGEST_BYTES}}}")
+
 _NAMING = ("exchange", "standing", "finding_account", "near_prompt", "joined_account")
 """Tables with a column `account_id`: between them they name every account that an older copy of the data can hold."""
 
@@ -24,13 +30,31 @@ def account_digest(key: bytes, account_id: str) -> bytes:
 
 def tombstone(digest: bytes) -> str:
     """How a tombstone stands in the audit record."""
-    return f"erased:{digest.hex()}"
+    return f"{TOMBSTONE}{digest.hex()}"
+
+
+def subject_digest(key: bytes, subject: str) -> bytes:
+    """What the audit chain covers in a subject's place: its keyed hash, and what a tombstone says it was."""
+    if is_tombstone(subject):
+        return bytes.fromhex(subject.removeprefix(TOMBSTONE))
+    return account_digest(key, subject) if subject else b""
+
+
+def is_tombstone(subject: str) -> bool:
+    """Whether a subject is what an erasure puts in the place of a name."""
+    return _TOMBSTONE_FORM.fullmatch(subject) is not None
+
+
+def is_erased(connection: sqlite3.Connection, digest: bytes) -> bool:
+    """Whether this is the tombstone of an erasure that is finished, and none of the same account is under way."""
+    found = connection.execute("SELECT min(finished_us IS NOT NULL) FROM account_erasure WHERE digest = ?", (digest,))
+    return bool(found.fetchone()[0])
 
 
 def ledger(connection: sqlite3.Connection) -> ErasureLedger:
     """Every erasure ever asked for, oldest first."""
     rows = connection.execute("SELECT digest, requested_us FROM account_erasure ORDER BY requested_us, erasure_id")
-    return ErasureLedger(_key(connection), tuple(Tombstone(*row) for row in rows))
+    return ErasureLedger(folder_key(connection), tuple(Tombstone(*row) for row in rows))
 
 
 def pending(connection: sqlite3.Connection) -> list[PendingErasure]:
@@ -43,7 +67,7 @@ def pending(connection: sqlite3.Connection) -> list[PendingErasure]:
 
 def erased_at(connection: sqlite3.Connection, account_id: AccountId) -> int | None:
     """When an account was last erased, microseconds since the epoch; None if never."""
-    return _erased_at(connection, _key(connection), [account_id]).get(account_id)
+    return _erased_at(connection, folder_key(connection), [account_id]).get(account_id)
 
 
 def begin(transaction: "Transaction", account_id: AccountId, time_us: int) -> PendingErasure:
@@ -58,7 +82,7 @@ def begin(transaction: "Transaction", account_id: AccountId, time_us: int) -> Pe
     number = transaction.take("account_erasure")
     connection.execute(
         "INSERT INTO account_erasure (erasure_id, digest, account_id, requested_us) VALUES (?, ?, ?, ?)",
-        (number, account_digest(_key(connection), account_id), account_id, time_us),
+        (number, account_digest(folder_key(connection), account_id), account_id, time_us),
     )
     return PendingErasure(number, account_id, time_us)
 
@@ -67,7 +91,7 @@ def finish(transaction: "Transaction", erasure: PendingErasure, time_us: int) ->
     """Let go of the name itself, here and in the audit record; returns the tombstone that stands for it."""
     transaction.erased = True
     connection = transaction.connection
-    mark = tombstone(account_digest(_key(connection), erasure.account_id))
+    mark = tombstone(account_digest(folder_key(connection), erasure.account_id))
     connection.execute(
         "UPDATE account_erasure SET account_id = '', finished_us = ? WHERE erasure_id = ?",
         (time_us, erasure.erasure_id),
@@ -85,7 +109,7 @@ def adopt(transaction: "Transaction", known: ErasureLedger, time_us: int) -> int
         ConflictError: the ledger is another folder's.
     """
     connection = transaction.connection
-    key = _key(connection)
+    key = folder_key(connection)
     if known.key != key:
         raise ConflictError("these erasures are of another data folder: nothing of them was taken over")
     seen = {(item.digest, item.requested_us) for item in ledger(connection).tombstones}
@@ -105,7 +129,7 @@ def erased_of(connection: sqlite3.Connection, account_ids: Collection[str]) -> d
     """Those of the accounts that were erased, or are to be, and when it was last asked for."""
     if connection.execute("SELECT 1 FROM account_erasure LIMIT 1").fetchone() is None:
         return {}
-    return _erased_at(connection, _key(connection), account_ids)
+    return _erased_at(connection, folder_key(connection), account_ids)
 
 
 def _erased_at(connection: sqlite3.Connection, key: bytes, account_ids: Iterable[str]) -> dict[str, int]:
@@ -128,6 +152,7 @@ def _named(connection: sqlite3.Connection) -> set[str]:
     }
 
 
-def _key(connection: sqlite3.Connection) -> bytes:
+def folder_key(connection: sqlite3.Connection) -> bytes:
+    """The key of this folder's tombstones."""
     (value,) = connection.execute("SELECT value FROM setting WHERE name = ?", (_KEY_SETTING,)).fetchone()
     return bytes.fromhex(value)

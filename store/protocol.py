@@ -11,6 +11,9 @@ from numpy.typing import NDArray
 from coterie.domain import (
     AccountId,
     Arrival,
+    AuditEntry,
+    AuditRow,
+    AuditVerdict,
     Benchmark,
     BenchmarkItem,
     Erasure,
@@ -688,12 +691,35 @@ class Store(Protocol):
         """The last tombstone's number and the text ids, int64[n], erased after `seq`, for an index to forget."""
         ...
 
-    def audit(self, action: str, subject: str, actor: str, time_us: int) -> None:
-        """Record that `actor` did `action` to `subject` (ids, never text).
+    # --- audit
+
+    def use_audit_key(self, key: bytes | None) -> None:
+        """From here on chain audit rows under a key of 32 bytes, and verify with it; None is without."""
+        ...
+
+    def audit(self, entry: AuditEntry) -> Future[int]:
+        """Record who did what, behind everything recorded and written before it; its id, when it is durable.
+
+        What is written after this call is durable only with it or after it.
 
         Raises:
             InvalidError: a value is too long or holds control characters.
+            OverloadedError: too much is waiting to be written.
         """
+        ...
+
+    def audit_rows(
+        self, *, since_us: int = 0, action: str = "", actor: str = "", before: int = 0, limit: int
+    ) -> list[AuditRow]:
+        """Rows of the audit record, newest first; empty values do not filter, and `before` is an id."""
+        ...
+
+    def audit_head(self) -> tuple[int, str]:
+        """The id and hash (hexadecimal) of the last audit row: what to keep elsewhere. 0 and "" before the first."""
+        ...
+
+    def verify_audit(self, noted: str = "") -> AuditVerdict:
+        """Walk the audit chain; `noted` is a hash that was the head once (hexadecimal), which must still be in it."""
         ...
 
     # --- access

@@ -13,6 +13,9 @@ from coterie.domain import (
     LIMITS,
     AccountId,
     Arrival,
+    AuditEntry,
+    AuditRow,
+    AuditVerdict,
     Benchmark,
     BenchmarkItem,
     Erasure,
@@ -56,7 +59,18 @@ from coterie.domain import (
 )
 from coterie.domain import Sequence as LogSequence
 from coterie.domain.telemetry import OnCommit
-from coterie.store import access, changes, dossier, erasing, families, queries, retention, reviews, watching
+from coterie.store import (
+    access,
+    audit,
+    changes,
+    dossier,
+    erasing,
+    families,
+    queries,
+    retention,
+    reviews,
+    watching,
+)
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
@@ -118,6 +132,7 @@ class SqliteStore(Store):
         self._path = data_dir / DATABASE
         self._lock = lock
         self.unclean = lock.left_behind
+        self._audit_key: bytes | None = None
         connection = open_writer(self._path)
         try:
             self._vault = open_vault(connection, texts)
@@ -548,15 +563,35 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.erased_since(connection, seq)
 
-    def audit(self, action: str, subject: str, actor: str, time_us: int) -> None:
-        for name, value in (("action", action), ("subject", subject), ("actor", actor)):
+    # --- audit
+
+    def use_audit_key(self, key: bytes | None) -> None:
+        self._audit_key = key
+
+    def audit(self, entry: AuditEntry) -> Future[int]:
+        for name in ("action", "subject", "actor", "request_id"):
+            value = getattr(entry, name)
             if len(value) > LIMITS.id_chars_max or printable(value) != value:
                 raise InvalidError(
                     f"{name} has {len(value)} characters or holds control characters: an audit row takes an id of "
                     f"up to {LIMITS.id_chars_max}, never text",
                     field=name,
                 )
-        self._writer.run(lambda transaction: changes.audit(transaction, action, subject, actor, time_us))
+        return self._writer.submit(lambda transaction: audit.append(transaction, entry, self._audit_key), wait=False)
+
+    def audit_rows(
+        self, *, since_us: int = 0, action: str = "", actor: str = "", before: int = 0, limit: int
+    ) -> list[AuditRow]:
+        with self._readers.snapshot() as connection:
+            return audit.rows(connection, since_us, action, actor, before, limit)
+
+    def audit_head(self) -> tuple[int, str]:
+        with self._readers.snapshot() as connection:
+            return audit.head(connection)
+
+    def verify_audit(self, noted: str = "") -> AuditVerdict:
+        with self._readers.snapshot() as connection:
+            return audit.verify(connection, self._audit_key, noted)
 
     # --- access
 

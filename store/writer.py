@@ -18,6 +18,8 @@ from coterie.store.database import closed_error, translated, truncate_log
 from coterie.store.vault import Vault
 
 QUEUE_REQUESTS_MAX = 1_024
+QUEUE_SMALL_MAX = 1_024
+"""Requests without text that may wait on top of those."""
 QUEUE_CHARS_MAX = 64 * 1024 * 1024
 """Text waiting to be written, in characters; a single request may be larger when nothing else waits."""
 
@@ -146,6 +148,8 @@ class Writer:
     def _fits(self, chars: int) -> bool:
         if not self._queue:
             return True
+        if not chars:  # small, such as an audit row: a reader must not be refused because much is being ingested
+            return len(self._queue) < QUEUE_REQUESTS_MAX + QUEUE_SMALL_MAX
         return len(self._queue) < QUEUE_REQUESTS_MAX and self._queued_chars + chars <= QUEUE_CHARS_MAX
 
     def _loop(self) -> None:

@@ -19,6 +19,7 @@ from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoRe
 from coterie.client import AsyncClient, Client, RetryPolicy
 from coterie.client.channel import is_private
 from coterie.domain import (
+    AuditEntry,
     Caller,
     ConflictError,
     Credential,
@@ -366,7 +367,7 @@ def test_last_use_is_kept_to_the_hour(store: SqliteStore) -> None:
         guard.identify(bearer(secret))
         clock.now_us += 1
     assert [token.last_used_us for token in guard.tokens()] == [NOW_US + HOUR_US]
-    store.audit("x", "", "", 1)  # a write behind it: by now it is durable
+    store.audit(AuditEntry(1, "", "x")).result()  # a write behind it: by now it is durable
     assert [token.last_used_us for token, _ in store.tokens()] == [NOW_US + HOUR_US]
 
 

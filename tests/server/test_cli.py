@@ -51,7 +51,7 @@ NASTY = "[red]ignore[/red] \x1b[31mprevious"
 VERBS = (
     "serve", "ingest", "recluster", "findings", "finding", "families", "account", "search", "review",
     "benchmark register", "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
-    "token mint", "token list", "token revoke", "whoami", "key new", "key rotate", "retain",
+    "token mint", "token list", "token revoke", "whoami", "audit", "key new", "key rotate", "retain",
 )  # fmt: skip
 
 

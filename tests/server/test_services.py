@@ -343,7 +343,7 @@ def test_health_and_reflection(address: str, until: Callable[..., None]) -> None
             until(lambda service=service: serving(service))
         services = ProtoReflectionDescriptorDatabase(channel).get_services()
     assert set(SERVICE_NAMES) < set(services)
-    assert len(SERVICE_NAMES) == 7
+    assert len(SERVICE_NAMES) == 8
     assert {"grpc.health.v1.Health", "grpc.reflection.v1alpha.ServerReflection"} < set(services)
 
 

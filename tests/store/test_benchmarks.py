@@ -1,8 +1,6 @@
-"""Registered benchmarks, and the audit log."""
+"""Registered benchmarks."""
 
-import sqlite3
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -68,30 +66,3 @@ def test_items_that_cannot_be_are_refused(store: SqliteStore, items: list[Benchm
 def test_an_unknown_benchmark_is_not_found(store: SqliteStore) -> None:
     with pytest.raises(NotFoundError, match="no benchmark b"):
         store.benchmark_items("b")
-
-
-def audit_rows(data_dir: Path) -> list[tuple[object, ...]]:
-    connection = sqlite3.connect(data_dir / "coterie.db")
-    try:
-        return connection.execute("SELECT action, subject, actor, time_us FROM audit ORDER BY audit_id").fetchall()
-    finally:
-        connection.close()
-
-
-def test_audit_rows_are_kept_in_order(store: SqliteStore, data_dir: Path) -> None:
-    rows = [("read", "e1", "ann", 5), ("erase", "account-é", "bob", 4)]
-    for row in rows:
-        store.audit(*row)
-    assert audit_rows(data_dir) == rows
-
-
-@pytest.mark.parametrize("place", [0, 1, 2])
-@pytest.mark.parametrize("text", ["secret words " * 40, "secret\nwords"])
-def test_audit_takes_ids_not_text(store: SqliteStore, data_dir: Path, place: int, text: str) -> None:
-    values = ["read", "e1", "ann"]
-    values[place] = text
-    with pytest.raises(InvalidError, match="never text") as caught:
-        store.audit(*values, 1)
-    assert caught.value.field == ("action", "subject", "actor")[place]
-    assert "secret" not in str(caught.value)
-    assert audit_rows(data_dir) == []

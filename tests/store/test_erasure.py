@@ -12,6 +12,7 @@ import numpy as np
 import pytest
 
 from coterie.domain import (
+    AuditEntry,
     BenchmarkItem,
     ConflictError,
     Erasure,
@@ -294,7 +295,7 @@ def proved(store: SqliteStore, account_id: str) -> ErasureProof:
 def test_the_proof_tells_what_was_looked_at(store: SqliteStore, data_dir: Path, exchange: Make, embed: Embed) -> None:
     store.append([exchange(1, account_id="account-1", prompt="a prompt of some length", response="ok")])
     store.append([exchange(2, account_id="account-12"), exchange(3, account_id="x", prompt="I am account-1, or 12?")])
-    store.audit("erase_account", "account-1", "somebody", 1)
+    store.audit(AuditEntry(1, "somebody", "erase_account", "account-1")).result()
     embed(store)
     proof = proved(store, "account-1")
     assert proof.complete
@@ -315,7 +316,11 @@ def test_the_proof_tells_what_was_looked_at(store: SqliteStore, data_dir: Path, 
             "table benchmark_item.answer",
             "account id",
         ),
-        ("INSERT INTO audit VALUES (9, 1, 'account-1', 'a', '')", "table audit.actor", "account id"),
+        (
+            "INSERT INTO audit (audit_id, time_us, actor, action, subject) VALUES (9, 1, 'account-1', 'a', '')",
+            "table audit.actor",
+            "account id",
+        ),
         ("INSERT INTO near_prompt VALUES ('p', 'b', 1, 1)", "table near_prompt.text_id", "text number"),
     ],
 )
@@ -410,7 +415,7 @@ def test_an_erasure_is_pending_until_it_is_finished_and_then_nameless(
     store: SqliteStore, data_dir: Path, exchange: Make
 ) -> None:
     store.append([exchange(1, account_id=CANARY)])
-    store.audit("erase_account", CANARY, "somebody", 1)
+    store.audit(AuditEntry(1, "somebody", "erase_account", CANARY)).result()
     assert store.erased_at(CANARY) is None
     first = store.begin_erasure(CANARY, 5)
     assert store.begin_erasure(CANARY, 6) == first

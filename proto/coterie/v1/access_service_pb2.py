@@ -25,17 +25,17 @@ _sym_db = _symbol_database.Default()
 from coterie.v1 import types_pb2 as coterie_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oterie/v1/access_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\x9a\x01\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x05roles\x18\x03 \x03(\x0e\x32\x10.coterie.v1.Role\x12\x12\n\ncreated_us\x18\x04 \x01(\x03\x12\x12\n\nexpires_us\x18\x05 \x01(\x03\x12\x12\n\nrevoked_us\x18\x06 \x01(\x03\x12\x14\n\x0clast_used_us\x18\x07 \x01(\x03\"U\n\x10MintTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x05roles\x18\x02 \x03(\x0e\x32\x10.coterie.v1.Role\x12\x12\n\nexpires_us\x18\x03 \x01(\x03\"E\n\x11MintTokenResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12 \n\x05token\x18\x02 \x01(\x0b\x32\x11.coterie.v1.Token\":\n\x11ListTokensRequest\x12%\n\x04page\x18\x01 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"_\n\x12ListTokensResponse\x12!\n\x06tokens\x18\x01 \x03(\x0b\x32\x11.coterie.v1.Token\x12&\n\x04page\x18\x02 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"&\n\x12RevokeTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\"7\n\x13RevokeTokenResponse\x12 \n\x05token\x18\x01 \x01(\x0b\x32\x11.coterie.v1.Token\"\x0f\n\rWhoAmIRequest\"}\n\x0eWhoAmIResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x05roles\x18\x02 \x03(\x0e\x32\x10.coterie.v1.Role\x12*\n\ncredential\x18\x03 \x01(\x0e\x32\x16.coterie.v1.Credential\x12\x10\n\x08token_id\x18\x04 \x01(\t*b\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_INGEST\x10\x01\x12\x10\n\x0cROLE_ANALYST\x10\x02\x12\x11\n\rROLE_REVIEWER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04*\x85\x01\n\nCredential\x12\x1a\n\x16\x43REDENTIAL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43REDENTIAL_TOKEN\x10\x01\x12\x1a\n\x16\x43REDENTIAL_CERTIFICATE\x10\x02\x12\x14\n\x10\x43REDENTIAL_LOCAL\x10\x03\x12\x13\n\x0f\x43REDENTIAL_NONE\x10\x04\x32\xb7\x02\n\rAccessService\x12H\n\tMintToken\x12\x1c.coterie.v1.MintTokenRequest\x1a\x1d.coterie.v1.MintTokenResponse\x12K\n\nListTokens\x12\x1d.coterie.v1.ListTokensRequest\x1a\x1e.coterie.v1.ListTokensResponse\x12N\n\x0bRevokeToken\x12\x1e.coterie.v1.RevokeTokenRequest\x1a\x1f.coterie.v1.RevokeTokenResponse\x12?\n\x06WhoAmI\x12\x19.coterie.v1.WhoAmIRequest\x1a\x1a.coterie.v1.WhoAmIResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oterie/v1/access_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\x9a\x01\n\x05Token\x12\x10\n\x08token_id\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\x1f\n\x05roles\x18\x03 \x03(\x0e\x32\x10.coterie.v1.Role\x12\x12\n\ncreated_us\x18\x04 \x01(\x03\x12\x12\n\nexpires_us\x18\x05 \x01(\x03\x12\x12\n\nrevoked_us\x18\x06 \x01(\x03\x12\x14\n\x0clast_used_us\x18\x07 \x01(\x03\"U\n\x10MintTokenRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x05roles\x18\x02 \x03(\x0e\x32\x10.coterie.v1.Role\x12\x12\n\nexpires_us\x18\x03 \x01(\x03\"E\n\x11MintTokenResponse\x12\x0e\n\x06secret\x18\x01 \x01(\t\x12 \n\x05token\x18\x02 \x01(\x0b\x32\x11.coterie.v1.Token\":\n\x11ListTokensRequest\x12%\n\x04page\x18\x01 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"_\n\x12ListTokensResponse\x12!\n\x06tokens\x18\x01 \x03(\x0b\x32\x11.coterie.v1.Token\x12&\n\x04page\x18\x02 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"&\n\x12RevokeTokenRequest\x12\x10\n\x08token_id\x18\x01 \x01(\t\"7\n\x13RevokeTokenResponse\x12 \n\x05token\x18\x01 \x01(\x0b\x32\x11.coterie.v1.Token\"\x0f\n\rWhoAmIRequest\"}\n\x0eWhoAmIResponse\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x1f\n\x05roles\x18\x02 \x03(\x0e\x32\x10.coterie.v1.Role\x12*\n\ncredential\x18\x03 \x01(\x0e\x32\x16.coterie.v1.Credential\x12\x10\n\x08token_id\x18\x04 \x01(\t\"\xb3\x01\n\x08\x41uditRow\x12\x10\n\x08\x61udit_id\x18\x01 \x01(\x03\x12\x0f\n\x07time_us\x18\x02 \x01(\x03\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12\r\n\x05roles\x18\x04 \x01(\t\x12\x12\n\ncredential\x18\x05 \x01(\t\x12\x0e\n\x06\x61\x63tion\x18\x06 \x01(\t\x12\x0f\n\x07subject\x18\x07 \x01(\t\x12\x12\n\nrequest_id\x18\x08 \x01(\t\x12\x0f\n\x07outcome\x18\t \x01(\t\x12\x0c\n\x04hash\x18\n \x01(\t\"j\n\x10ListAuditRequest\x12\x10\n\x08since_us\x18\x01 \x01(\x03\x12\x0e\n\x06\x61\x63tion\x18\x02 \x01(\t\x12\r\n\x05\x61\x63tor\x18\x03 \x01(\t\x12%\n\x04page\x18\x04 \x01(\x0b\x32\x17.coterie.v1.PageRequest\"_\n\x11ListAuditResponse\x12\"\n\x04rows\x18\x01 \x03(\x0b\x32\x14.coterie.v1.AuditRow\x12&\n\x04page\x18\x02 \x01(\x0b\x32\x18.coterie.v1.PageResponse\"(\n\x12VerifyAuditRequest\x12\x12\n\nnoted_head\x18\x01 \x01(\t\"\x8c\x01\n\x13VerifyAuditResponse\x12\x0c\n\x04rows\x18\x01 \x01(\x03\x12\x0f\n\x07head_id\x18\x02 \x01(\x03\x12\x0c\n\x04head\x18\x03 \x01(\t\x12\x11\n\tbroken_id\x18\x04 \x01(\x03\x12\x0f\n\x07problem\x18\x05 \x01(\t\x12\x12\n\nkeyed_from\x18\x06 \x01(\x03\x12\x10\n\x08noted_id\x18\x07 \x01(\x03*b\n\x04Role\x12\x14\n\x10ROLE_UNSPECIFIED\x10\x00\x12\x0f\n\x0bROLE_INGEST\x10\x01\x12\x10\n\x0cROLE_ANALYST\x10\x02\x12\x11\n\rROLE_REVIEWER\x10\x03\x12\x0e\n\nROLE_ADMIN\x10\x04*\x85\x01\n\nCredential\x12\x1a\n\x16\x43REDENTIAL_UNSPECIFIED\x10\x00\x12\x14\n\x10\x43REDENTIAL_TOKEN\x10\x01\x12\x1a\n\x16\x43REDENTIAL_CERTIFICATE\x10\x02\x12\x14\n\x10\x43REDENTIAL_LOCAL\x10\x03\x12\x13\n\x0f\x43REDENTIAL_NONE\x10\x04\x32\xd1\x03\n\rAccessService\x12H\n\tMintToken\x12\x1c.coterie.v1.MintTokenRequest\x1a\x1d.coterie.v1.MintTokenResponse\x12K\n\nListTokens\x12\x1d.coterie.v1.ListTokensRequest\x1a\x1e.coterie.v1.ListTokensResponse\x12N\n\x0bRevokeToken\x12\x1e.coterie.v1.RevokeTokenRequest\x1a\x1f.coterie.v1.RevokeTokenResponse\x12?\n\x06WhoAmI\x12\x19.coterie.v1.WhoAmIRequest\x1a\x1a.coterie.v1.WhoAmIResponse\x12H\n\tListAudit\x12\x1c.coterie.v1.ListAuditRequest\x1a\x1d.coterie.v1.ListAuditResponse\x12N\n\x0bVerifyAudit\x12\x1e.coterie.v1.VerifyAuditRequest\x1a\x1f.coterie.v1.VerifyAuditResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coterie.v1.access_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_ROLE']._serialized_start=784
-  _globals['_ROLE']._serialized_end=882
-  _globals['_CREDENTIAL']._serialized_start=885
-  _globals['_CREDENTIAL']._serialized_end=1018
+  _globals['_ROLE']._serialized_start=1356
+  _globals['_ROLE']._serialized_end=1454
+  _globals['_CREDENTIAL']._serialized_start=1457
+  _globals['_CREDENTIAL']._serialized_end=1590
   _globals['_TOKEN']._serialized_start=72
   _globals['_TOKEN']._serialized_end=226
   _globals['_MINTTOKENREQUEST']._serialized_start=228
@@ -54,6 +54,16 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_WHOAMIREQUEST']._serialized_end=655
   _globals['_WHOAMIRESPONSE']._serialized_start=657
   _globals['_WHOAMIRESPONSE']._serialized_end=782
-  _globals['_ACCESSSERVICE']._serialized_start=1021
-  _globals['_ACCESSSERVICE']._serialized_end=1332
+  _globals['_AUDITROW']._serialized_start=785
+  _globals['_AUDITROW']._serialized_end=964
+  _globals['_LISTAUDITREQUEST']._serialized_start=966
+  _globals['_LISTAUDITREQUEST']._serialized_end=1072
+  _globals['_LISTAUDITRESPONSE']._serialized_start=1074
+  _globals['_LISTAUDITRESPONSE']._serialized_end=1169
+  _globals['_VERIFYAUDITREQUEST']._serialized_start=1171
+  _globals['_VERIFYAUDITREQUEST']._serialized_end=1211
+  _globals['_VERIFYAUDITRESPONSE']._serialized_start=1214
+  _globals['_VERIFYAUDITRESPONSE']._serialized_end=1354
+  _globals['_ACCESSSERVICE']._serialized_start=1593
+  _globals['_ACCESSSERVICE']._serialized_end=2058
 # @@protoc_insertion_point(module_scope)

@@ -346,3 +346,195 @@ class WhoAmIResponse(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___WhoAmIResponse: _TypeAlias = WhoAmIResponse  # noqa: Y015
+
+@_typing.final
+class AuditRow(_message.Message):
+    """One row of the audit record."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    AUDIT_ID_FIELD_NUMBER: _builtins.int
+    TIME_US_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    ROLES_FIELD_NUMBER: _builtins.int
+    CREDENTIAL_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    SUBJECT_FIELD_NUMBER: _builtins.int
+    REQUEST_ID_FIELD_NUMBER: _builtins.int
+    OUTCOME_FIELD_NUMBER: _builtins.int
+    HASH_FIELD_NUMBER: _builtins.int
+    audit_id: _builtins.int
+    """Grows from row to row; a gap means nothing."""
+    time_us: _builtins.int
+    """When, microseconds since 1970-01-01 UTC."""
+    actor: _builtins.str
+    """The caller's name; for rows from before there were tokens, its address."""
+    roles: _builtins.str
+    """The caller's roles, names in order, commas between."""
+    credential: _builtins.str
+    """How the caller was known, such as `token 3f2a51c09b7e`, `certificate`, `local`, `none`."""
+    action: _builtins.str
+    """What was done, such as `read_finding`."""
+    subject: _builtins.str
+    """The id of what it was done to; `erased:` and a keyed hash where that was erased; empty where there is none."""
+    request_id: _builtins.str
+    """Of the call; empty for what no call did."""
+    outcome: _builtins.str
+    """`allowed`, `denied`, or what a call that was let through failed with, such as `not_found`."""
+    hash: _builtins.str
+    """The row's place in the chain, SHA-256 or HMAC-SHA256, 64 hexadecimal digits."""
+    def __init__(
+        self,
+        *,
+        audit_id: _builtins.int = ...,
+        time_us: _builtins.int = ...,
+        actor: _builtins.str = ...,
+        roles: _builtins.str = ...,
+        credential: _builtins.str = ...,
+        action: _builtins.str = ...,
+        subject: _builtins.str = ...,
+        request_id: _builtins.str = ...,
+        outcome: _builtins.str = ...,
+        hash: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "audit_id", b"audit_id", "credential", b"credential", "hash", b"hash", "outcome", b"outcome", "request_id", b"request_id", "roles", b"roles", "subject", b"subject", "time_us", b"time_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___AuditRow: _TypeAlias = AuditRow  # noqa: Y015
+
+@_typing.final
+class ListAuditRequest(_message.Message):
+    """Which rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    SINCE_US_FIELD_NUMBER: _builtins.int
+    ACTION_FIELD_NUMBER: _builtins.int
+    ACTOR_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    since_us: _builtins.int
+    """Not before: microseconds since 1970-01-01 UTC; 0 is open."""
+    action: _builtins.str
+    """Only this action; empty is any."""
+    actor: _builtins.str
+    """Only this caller; empty is any."""
+    @_builtins.property
+    def page(self) -> _types_pb2.PageRequest:
+        """The page; absent means the first."""
+
+    def __init__(
+        self,
+        *,
+        since_us: _builtins.int = ...,
+        action: _builtins.str = ...,
+        actor: _builtins.str = ...,
+        page: _types_pb2.PageRequest | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["action", b"action", "actor", b"actor", "page", b"page", "since_us", b"since_us"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditRequest: _TypeAlias = ListAuditRequest  # noqa: Y015
+
+@_typing.final
+class ListAuditResponse(_message.Message):
+    """Rows."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    PAGE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rows(self) -> _containers.RepeatedCompositeFieldContainer[Global___AuditRow]:
+        """Newest first."""
+
+    @_builtins.property
+    def page(self) -> _types_pb2.PageResponse:
+        """Where it goes on."""
+
+    def __init__(
+        self,
+        *,
+        rows: _abc.Iterable[Global___AuditRow] | None = ...,
+        page: _types_pb2.PageResponse | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["page", b"page"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["page", b"page", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListAuditResponse: _TypeAlias = ListAuditResponse  # noqa: Y015
+
+@_typing.final
+class VerifyAuditRequest(_message.Message):
+    """What to hold the chain against."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NOTED_HEAD_FIELD_NUMBER: _builtins.int
+    noted_head: _builtins.str
+    """A head that was noted elsewhere, 64 hexadecimal digits: it must still be in the chain. Empty for none."""
+    def __init__(
+        self,
+        *,
+        noted_head: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["noted_head", b"noted_head"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditRequest: _TypeAlias = VerifyAuditRequest  # noqa: Y015
+
+@_typing.final
+class VerifyAuditResponse(_message.Message):
+    """What came of it."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    ROWS_FIELD_NUMBER: _builtins.int
+    HEAD_ID_FIELD_NUMBER: _builtins.int
+    HEAD_FIELD_NUMBER: _builtins.int
+    BROKEN_ID_FIELD_NUMBER: _builtins.int
+    PROBLEM_FIELD_NUMBER: _builtins.int
+    KEYED_FROM_FIELD_NUMBER: _builtins.int
+    NOTED_ID_FIELD_NUMBER: _builtins.int
+    rows: _builtins.int
+    """Rows that were looked at, the broken one included."""
+    head_id: _builtins.int
+    """The last of them; 0 in an empty record."""
+    head: _builtins.str
+    """Its hash: what to note elsewhere, 64 hexadecimal digits; empty in an empty record."""
+    broken_id: _builtins.int
+    """The first row that is not as it was written; 0 for none, and where rows are missing at the end."""
+    problem: _builtins.str
+    """What is wrong; empty for nothing."""
+    keyed_from: _builtins.int
+    """The first row under the audit key; 0 for none."""
+    noted_id: _builtins.int
+    """The row that has the noted hash; 0 for none."""
+    def __init__(
+        self,
+        *,
+        rows: _builtins.int = ...,
+        head_id: _builtins.int = ...,
+        head: _builtins.str = ...,
+        broken_id: _builtins.int = ...,
+        problem: _builtins.str = ...,
+        keyed_from: _builtins.int = ...,
+        noted_id: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["broken_id", b"broken_id", "head", b"head", "head_id", b"head_id", "keyed_from", b"keyed_from", "noted_id", b"noted_id", "problem", b"problem", "rows", b"rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___VerifyAuditResponse: _TypeAlias = VerifyAuditResponse  # noqa: Y015

@@ -55,6 +55,16 @@ class AccessServiceStub:
                 request_serializer=coterie_dot_v1_dot_access__service__pb2.WhoAmIRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_access__service__pb2.WhoAmIResponse.FromString,
                 _registered_method=True)
+        self.ListAudit = channel.unary_unary(
+                '/coterie.v1.AccessService/ListAudit',
+                request_serializer=coterie_dot_v1_dot_access__service__pb2.ListAuditRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_access__service__pb2.ListAuditResponse.FromString,
+                _registered_method=True)
+        self.VerifyAudit = channel.unary_unary(
+                '/coterie.v1.AccessService/VerifyAudit',
+                request_serializer=coterie_dot_v1_dot_access__service__pb2.VerifyAuditRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_access__service__pb2.VerifyAuditResponse.FromString,
+                _registered_method=True)
 
 
 class AccessServiceServicer:
@@ -90,6 +100,20 @@ class AccessServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListAudit(self, request, context):
+        """The audit record: every read of texts and every change, and what was refused for want of a role; newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def VerifyAudit(self, request, context):
+        """Walks the audit record's chain of hashes and tells the first row that is not as it was written.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AccessServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -112,6 +136,16 @@ def add_AccessServiceServicer_to_server(servicer, server):
                     servicer.WhoAmI,
                     request_deserializer=coterie_dot_v1_dot_access__service__pb2.WhoAmIRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_access__service__pb2.WhoAmIResponse.SerializeToString,
+            ),
+            'ListAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListAudit,
+                    request_deserializer=coterie_dot_v1_dot_access__service__pb2.ListAuditRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_access__service__pb2.ListAuditResponse.SerializeToString,
+            ),
+            'VerifyAudit': grpc.unary_unary_rpc_method_handler(
+                    servicer.VerifyAudit,
+                    request_deserializer=coterie_dot_v1_dot_access__service__pb2.VerifyAuditRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_access__service__pb2.VerifyAuditResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -223,6 +257,60 @@ class AccessService:
             '/coterie.v1.AccessService/WhoAmI',
             coterie_dot_v1_dot_access__service__pb2.WhoAmIRequest.SerializeToString,
             coterie_dot_v1_dot_access__service__pb2.WhoAmIResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.AccessService/ListAudit',
+            coterie_dot_v1_dot_access__service__pb2.ListAuditRequest.SerializeToString,
+            coterie_dot_v1_dot_access__service__pb2.ListAuditResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def VerifyAudit(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.AccessService/VerifyAudit',
+            coterie_dot_v1_dot_access__service__pb2.VerifyAuditRequest.SerializeToString,
+            coterie_dot_v1_dot_access__service__pb2.VerifyAuditResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -43,6 +43,10 @@ class AccessServiceStub:
     """Ends a token, at once and for good; a second time changes nothing."""
     WhoAmI: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.WhoAmIRequest, _access_service_pb2.WhoAmIResponse]
     """Who the service takes the caller for."""
+    ListAudit: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.ListAuditRequest, _access_service_pb2.ListAuditResponse]
+    """The audit record: every read of texts and every change, and what was refused for want of a role; newest first."""
+    VerifyAudit: _grpc.UnaryUnaryMultiCallable[_access_service_pb2.VerifyAuditRequest, _access_service_pb2.VerifyAuditResponse]
+    """Walks the audit record's chain of hashes and tells the first row that is not as it was written."""
 
 @_typing.type_check_only
 class AccessServiceAsyncStub(AccessServiceStub):
@@ -59,6 +63,10 @@ class AccessServiceAsyncStub(AccessServiceStub):
     """Ends a token, at once and for good; a second time changes nothing."""
     WhoAmI: _aio.UnaryUnaryMultiCallable[_access_service_pb2.WhoAmIRequest, _access_service_pb2.WhoAmIResponse]  # type: ignore[assignment]
     """Who the service takes the caller for."""
+    ListAudit: _aio.UnaryUnaryMultiCallable[_access_service_pb2.ListAuditRequest, _access_service_pb2.ListAuditResponse]  # type: ignore[assignment]
+    """The audit record: every read of texts and every change, and what was refused for want of a role; newest first."""
+    VerifyAudit: _aio.UnaryUnaryMultiCallable[_access_service_pb2.VerifyAuditRequest, _access_service_pb2.VerifyAuditResponse]  # type: ignore[assignment]
+    """Walks the audit record's chain of hashes and tells the first row that is not as it was written."""
 
 class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
     """Says who may call: bearer tokens and their roles. A call brings its token as metadata: `authorization: Bearer TOKEN`."""
@@ -96,5 +104,21 @@ class AccessServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_access_service_pb2.WhoAmIResponse, _abc.Awaitable[_access_service_pb2.WhoAmIResponse]]:
         """Who the service takes the caller for."""
+
+    @_abc_1.abstractmethod
+    def ListAudit(
+        self,
+        request: _access_service_pb2.ListAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.ListAuditResponse, _abc.Awaitable[_access_service_pb2.ListAuditResponse]]:
+        """The audit record: every read of texts and every change, and what was refused for want of a role; newest first."""
+
+    @_abc_1.abstractmethod
+    def VerifyAudit(
+        self,
+        request: _access_service_pb2.VerifyAuditRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_access_service_pb2.VerifyAuditResponse, _abc.Awaitable[_access_service_pb2.VerifyAuditResponse]]:
+        """Walks the audit record's chain of hashes and tells the first row that is not as it was written."""
 
 def add_AccessServiceServicer_to_server(servicer: AccessServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
