@@ -27,6 +27,7 @@ from grpc_reflection.v1alpha import reflection
 from coterie.client.channel import RECEIVE_BYTES_MAX, is_private
 from coterie.domain import LIMITS, Caller, ConflictError, CoterieError, Credential, Role, UnavailableError
 from coterie.server.access import Guard
+from coterie.server.allowances import Allowances
 from coterie.server.config import Config
 from coterie.server.engine import Engine
 from coterie.server.interceptor import CallInterceptor
@@ -121,7 +122,9 @@ class Server:
                 RequestIds(),
                 *(operations.interceptors() if operations else ()),
                 CallInterceptor(),
-                AccessInterceptor(self._guard, engine.store),
+                AccessInterceptor(
+                    self._guard, engine.store, Allowances(config.caller_streams_max, config.caller_calls_per_s)
+                ),
             ],
             maximum_concurrent_rpcs=config.concurrent_rpcs_max,
             options=[

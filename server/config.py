@@ -79,6 +79,10 @@ class Config:
     """Calls, streams included, that may be open at the same time; more are refused."""
     connection_streams_max: int = _number(128, 1, 65_536)
     """Calls that one connection may have open at the same time; more wait."""
+    caller_streams_max: int = _number(32, 1, 65_536)
+    """Streams that one token, or one caller known by a certificate, may have open; more are refused."""
+    caller_calls_per_s: float = _number(0.0, 0, 1_000_000)
+    """Calls a second that one token may make, a second's worth saved up; more are refused. 0 does not bound them."""
     snapshot_interval_s: float = _number(300.0, 1, 86_400)
     """Time between index snapshots while vectors arrive, seconds."""
     backup_dir: str = ""

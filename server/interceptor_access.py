@@ -1,6 +1,7 @@
 """Lets calls through or refuses them, by the table of methods and roles, and has them on record before the answer."""
 
 from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import AbstractContextManager, nullcontext
 from typing import Any
 
 import grpc
@@ -8,6 +9,7 @@ import grpc.aio
 
 from coterie.domain import Caller, CoterieError
 from coterie.server.access import METHODS, NOBODY, Door, Guard, authorise, enter_call
+from coterie.server.allowances import Allowances
 from coterie.server.auditing import CallAudit, enter_audit
 from coterie.server.interception import Context, wrapped
 from coterie.store import Store
@@ -19,9 +21,10 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
     Its errors become statuses in the interceptor around it. What is open to all passes untouched.
     """
 
-    def __init__(self, guard: Guard, store: Store) -> None:
+    def __init__(self, guard: Guard, store: Store, allowances: Allowances) -> None:
         self._guard = guard
         self._store = store
+        self._allowances = allowances
 
     async def intercept_service(
         self,
@@ -40,6 +43,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         caller = NOBODY
         try:
             caller = self._guard.identify(metadata)
+            self._allowances.take(caller)
             authorise(caller, method)
         except CoterieError as error:
             return self._refusing(method, caller, error)
@@ -55,6 +59,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
             caller = NOBODY
             try:
                 caller = self._guard.identify((), context.auth_context().get("x509_common_name", ()))
+                self._allowances.take(caller)
                 authorise(caller, method)
             except CoterieError as error:
                 await self._refuse(method, caller, error)
@@ -72,10 +77,16 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
     def _admitted(
         self, method: str, caller: Caller, behaviour: Any, request_streaming: bool, response_streaming: bool
     ) -> Any:
+        def held() -> AbstractContextManager[None]:
+            streaming = request_streaming or response_streaming
+            return self._allowances.stream(caller) if streaming else nullcontext()
+
         async def handle_one(request: Any, context: Context) -> Any:
             audit = self._enter(method, caller)
             try:
-                response = await behaviour(self._checked(caller, request) if request_streaming else request, context)
+                with held():
+                    requests = self._checked(caller, request) if request_streaming else request
+                    response = await behaviour(requests, context)
                 audit.complete()
             except Exception as error:
                 audit.failed(error)
@@ -87,12 +98,13 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         async def handle_stream(request: Any, context: Context) -> AsyncIterator[Any]:
             audit = self._enter(method, caller)
             try:
-                requests = self._checked(caller, request) if request_streaming else request
-                async for response in behaviour(requests, context):
-                    self._guard.check(caller)
-                    audit.complete()
-                    await audit.settled()
-                    yield response
+                with held():
+                    requests = self._checked(caller, request) if request_streaming else request
+                    async for response in behaviour(requests, context):
+                        self._guard.check(caller)
+                        audit.complete()
+                        await audit.settled()
+                        yield response
                 audit.complete()
             except Exception as error:
                 audit.failed(error)
