@@ -27,10 +27,12 @@ from coterie.domain import (
     FindingId,
     FindingKind,
     InvalidError,
+    NewRule,
     ParameterSet,
     Retained,
     Review,
     ReviewState,
+    Rule,
     Run,
     SearchFilter,
     SearchResult,
@@ -238,7 +240,12 @@ def get_dossier(finding_id: str, run_id: str, with_text: bool) -> Call[Dossier]:
 
 
 def review_finding(
-    finding_id: str, decision: ReviewState, reason: str, reviewer: str, version: int | None
+    finding_id: str,
+    decision: ReviewState,
+    reason: str,
+    reviewer: str,
+    version: int | None,
+    suppress: NewRule | None,
 ) -> Call[Finding]:
     """Records a decision; sent again it would be recorded twice."""
     request = finding_service_pb2.ReviewFindingRequest(
@@ -247,6 +254,7 @@ def review_finding(
         reason=reason,
         reviewer=reviewer,
         version=version,
+        suppress=None if suppress is None else wire.new_rule_to_wire(suppress),
     )
     return Call(
         lambda stubs, timeout_s: stubs.finding.ReviewFinding(request, timeout=timeout_s), _finding, repeatable=False
@@ -305,6 +313,27 @@ def split_finding(
     return Call(
         lambda stubs, timeout_s: stubs.finding.SplitFinding(request, timeout=timeout_s), _finding, repeatable=False
     )
+
+
+def create_rule(rule: NewRule, reason: str, reviewer: str) -> Call[Rule]:
+    """Makes an allow-list; sent again it would be made twice."""
+    request = finding_service_pb2.CreateRuleRequest(rule=wire.new_rule_to_wire(rule), reason=reason, reviewer=reviewer)
+    return Call(lambda stubs, timeout_s: stubs.finding.CreateRule(request, timeout=timeout_s), _rule, repeatable=False)
+
+
+def list_rules() -> Call[list[Rule]]:
+    """Every rule ever made."""
+    request = finding_service_pb2.ListRulesRequest()
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.ListRules(request, timeout=timeout_s),
+        lambda answer: [wire.rule_from_wire(rule) for rule in answer.rules],
+    )
+
+
+def revoke_rule(rule_id: str, reviewer: str) -> Call[Rule]:
+    """Takes a rule back; sent again it would meet its own first try as a conflict."""
+    request = finding_service_pb2.RevokeRuleRequest(rule_id=rule_id, reviewer=reviewer)
+    return Call(lambda stubs, timeout_s: stubs.finding.RevokeRule(request, timeout=timeout_s), _rule, repeatable=False)
 
 
 def get_account(account_id: str) -> Call[AccountReport]:
@@ -492,3 +521,7 @@ def _run(answer: Any) -> Run:
 
 def _finding(answer: Any) -> Finding:
     return wire.finding_from_wire(answer.finding)
+
+
+def _rule(answer: Any) -> Rule:
+    return wire.rule_from_wire(answer.rule)

@@ -31,10 +31,12 @@ from coterie.domain import (
     FamilyLineage,
     Finding,
     FindingKind,
+    NewRule,
     ParameterSet,
     Retained,
     ReviewState,
     Role,
+    Rule,
     Run,
     SearchFilter,
     SearchResult,
@@ -278,18 +280,27 @@ class Client:
         return self._watch(calls.FindingWatch(after_event))
 
     def review_finding(
-        self, finding_id: str, decision: ReviewState, reason: str, *, reviewer: str = "", version: int | None = None
+        self,
+        finding_id: str,
+        decision: ReviewState,
+        reason: str,
+        *,
+        reviewer: str = "",
+        version: int | None = None,
+        suppress: NewRule | None = None,
     ) -> Finding:
         """Record a person's decision; the finding as it is then.
 
         Args:
             reviewer: who decides; of no effect where the server knows callers by their tokens.
             version: `Finding.version` of what was looked at; None decides whatever was done to it meanwhile.
+            suppress: with a dismissal, the pattern that later findings are suppressed by.
 
         Raises:
+            InvalidError: also, that pattern does not explain the finding.
             ConflictError: the finding has another version by now: look at it again.
         """
-        return self._call(calls.review_finding(finding_id, decision, reason, reviewer, version))
+        return self._call(calls.review_finding(finding_id, decision, reason, reviewer, version, suppress))
 
     def comment_finding(self, finding_id: str, text: str, *, reviewer: str = "", version: int | None = None) -> Finding:
         """Record a comment, which decides nothing; otherwise as `review_finding`."""
@@ -335,6 +346,18 @@ class Client:
         Otherwise as `review_finding`.
         """
         return self._call(calls.split_finding(finding_id, account_ids, reason, reviewer, version, undo=undo))
+
+    def create_rule(self, rule: NewRule, reason: str, *, reviewer: str = "") -> Rule:
+        """Put organisations or accounts on an allow-list: findings that they explain are suppressed."""
+        return self._call(calls.create_rule(rule, reason, reviewer))
+
+    def list_rules(self) -> list[Rule]:
+        """Every rule ever made, newest first, those that ended or were revoked too."""
+        return self._call(calls.list_rules())
+
+    def revoke_rule(self, rule_id: str, *, reviewer: str = "") -> Rule:
+        """Take a rule back: what it suppressed no longer is."""
+        return self._call(calls.revoke_rule(rule_id, reviewer))
 
     def get_account(self, account_id: str) -> AccountReport:
         """Whether an account is in anything, and if not, how near it was."""

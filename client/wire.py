@@ -43,6 +43,7 @@ from coterie.domain import (
     InvalidError,
     JoinedAccount,
     Lineage,
+    NewRule,
     NotFoundError,
     OverloadedError,
     ParameterSet,
@@ -53,6 +54,8 @@ from coterie.domain import (
     ReviewAction,
     ReviewBasis,
     ReviewState,
+    Rule,
+    RuleKind,
     Run,
     RunId,
     RunState,
@@ -63,6 +66,7 @@ from coterie.domain import (
     Slice,
     Standing,
     Stats,
+    Suppression,
     TextField,
     UnauthenticatedError,
     UnavailableError,
@@ -89,6 +93,7 @@ FAMILY_LINEAGES = {
 }
 REVIEW_STATES = {item: finding_service_pb2.ReviewState.Value(f"REVIEW_STATE_{item.name}") for item in ReviewState}
 
+RULE_KINDS = {item: finding_service_pb2.RuleKind.Value(f"RULE_KIND_{item.name}") for item in RuleKind}
 REVIEW_ACTIONS = {item: finding_service_pb2.ReviewAction.Value(f"REVIEW_ACTION_{item.name}") for item in ReviewAction}
 
 
@@ -405,6 +410,7 @@ def finding_to_wire(finding: Finding) -> finding_service_pb2.Finding:
             for item in finding.excluded
         ],
         merged=finding.merged,
+        suppressed=None if finding.suppressed is None else _suppression_to_wire(finding.suppressed),
     )
 
 
@@ -446,6 +452,86 @@ def finding_from_wire(message: finding_service_pb2.Finding) -> Finding:
             for item in message.excluded
         ),
         merged=tuple(FindingId(item) for item in message.merged),
+        suppressed=_suppression_from_wire(message.suppressed) if message.HasField("suppressed") else None,
+    )
+
+
+def _suppression_to_wire(suppression: Suppression) -> finding_service_pb2.Suppression:
+    return finding_service_pb2.Suppression(
+        rule_id=suppression.rule_id,
+        kind=RULE_KINDS[RuleKind(suppression.kind)],
+        summary=suppression.summary,
+        reason=suppression.reason,
+        creator=suppression.creator,
+        expires_us=suppression.expires_us,
+    )
+
+
+def _suppression_from_wire(message: finding_service_pb2.Suppression) -> Suppression:
+    return Suppression(
+        rule_id=message.rule_id,
+        kind=enum_from_wire(RULE_KINDS, message.kind, "kind").value,
+        summary=message.summary,
+        reason=message.reason,
+        creator=message.creator,
+        expires_us=message.expires_us,
+    )
+
+
+def new_rule_to_wire(rule: NewRule) -> finding_service_pb2.NewRule:
+    """A pattern to suppress."""
+    return finding_service_pb2.NewRule(
+        kind=RULE_KINDS[rule.kind], values=rule.values, anyone=rule.anyone, expires_us=rule.expires_us
+    )
+
+
+def new_rule_from_wire(message: finding_service_pb2.NewRule) -> NewRule:
+    """A pattern to suppress.
+
+    Raises:
+        InvalidError: a kind this version does not know, or none.
+    """
+    kind = enum_from_wire(RULE_KINDS, message.kind, "kind")
+    return NewRule(kind, tuple(message.values), message.anyone, message.expires_us)
+
+
+def rule_to_wire(rule: Rule) -> finding_service_pb2.Rule:
+    """A rule without its template and the accounts of the finding it was made on, which never leave the service."""
+    return finding_service_pb2.Rule(
+        rule_id=rule.rule_id,
+        kind=RULE_KINDS[rule.kind],
+        values=rule.values,
+        reason=rule.reason,
+        creator=rule.creator,
+        created_us=rule.created_us,
+        finding_id=rule.finding_id,
+        anyone=rule.anyone,
+        expires_us=rule.expires_us,
+        revoked_us=rule.revoked_us,
+        revoked_by=rule.revoked_by,
+        findings=rule.findings,
+    )
+
+
+def rule_from_wire(message: finding_service_pb2.Rule) -> Rule:
+    """A rule; its template and accounts are empty.
+
+    Raises:
+        InvalidError: a kind this version does not know.
+    """
+    return Rule(
+        rule_id=message.rule_id,
+        kind=enum_from_wire(RULE_KINDS, message.kind, "kind"),
+        values=tuple(message.values),
+        reason=message.reason,
+        creator=message.creator,
+        created_us=message.created_us,
+        finding_id=FindingId(message.finding_id),
+        anyone=message.anyone,
+        expires_us=message.expires_us,
+        revoked_us=message.revoked_us,
+        revoked_by=message.revoked_by,
+        findings=message.findings,
     )
 
 

@@ -64,6 +64,7 @@ from coterie.domain.findings import (
     ReviewState,
     Severity,
     Standing,
+    Suppression,
     evidence_to_json,
     finding_to_json,
 )
@@ -106,6 +107,16 @@ from coterie.domain.reviews import (
     review_basis,
     review_to_json,
     without_excluded,
+)
+from coterie.domain.rules import (
+    Ground,
+    NewRule,
+    Rule,
+    RuleKind,
+    explained,
+    follows,
+    rule_to_json,
+    template_of,
 )
 from coterie.domain.runs import ERASED, ParameterSet, Run, RunState, Slice
 from coterie.domain.text import normalise, text_digest
@@ -181,6 +192,7 @@ __all__ = [
     "FindingFamily",
     "FindingId",
     "FindingKind",
+    "Ground",
     "Hit",
     "IngestResult",
     "InvalidError",
@@ -190,6 +202,7 @@ __all__ = [
     "LineageStep",
     "MapState",
     "NeighbourGraph",
+    "NewRule",
     "NotFoundError",
     "OverloadedError",
     "ParameterSet",
@@ -203,6 +216,8 @@ __all__ = [
     "ReviewBasis",
     "ReviewState",
     "Role",
+    "Rule",
+    "RuleKind",
     "Run",
     "RunId",
     "RunState",
@@ -216,6 +231,7 @@ __all__ = [
     "Slice",
     "Standing",
     "Stats",
+    "Suppression",
     "TextField",
     "TextId",
     "TextMap",
@@ -236,8 +252,10 @@ __all__ = [
     "evidence_to_json",
     "exchange_from_json",
     "exchange_to_json",
+    "explained",
     "family_to_json",
     "finding_to_json",
+    "follows",
     "format_time",
     "merged_finding",
     "normalise",
@@ -246,6 +264,8 @@ __all__ = [
     "reading_of",
     "review_basis",
     "review_to_json",
+    "rule_to_json",
+    "template_of",
     "text_digest",
     "without_excluded",
 ]

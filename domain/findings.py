@@ -95,6 +95,25 @@ class ExcludedAccount:
 
 
 @dataclass(frozen=True, slots=True)
+class Suppression:
+    """A rule that explains a finding.
+
+    Attributes:
+        kind: of the rule.
+        summary: why it explains the finding, in one sentence.
+        reason, creator: why the rule was made, and by whom.
+        expires_us: when the rule ends, microseconds since the epoch; 0 is never.
+    """
+
+    rule_id: str
+    kind: str
+    summary: str
+    reason: str
+    creator: str
+    expires_us: int = 0
+
+
+@dataclass(frozen=True, slots=True)
 class FindingFamily:
     """A family that the finding's queries fall into; counts are of the whole family."""
 
@@ -124,6 +143,7 @@ class Finding:
         assignee: whose it is to look at; "" for nobody's.
         excluded: accounts that the run put into it and a reviewer took out; they are not among `accounts`.
         merged: other findings of the run that a reviewer made one with it.
+        suppressed: the rule that explains it; None for none.
     """
 
     finding_id: FindingId
@@ -150,6 +170,7 @@ class Finding:
     assignee: str = ""
     excluded: tuple[ExcludedAccount, ...] = ()
     merged: tuple[FindingId, ...] = ()
+    suppressed: Suppression | None = None
 
     def with_review(self, review: ReviewState) -> "Finding":
         """The same finding under another review state."""
@@ -168,6 +189,18 @@ def evidence_to_json(evidence: Evidence) -> dict[str, Any]:
     if evidence.p_value is not None:
         record["p_value"] = evidence.p_value
     return record
+
+
+def suppression_to_json(suppression: Suppression) -> dict[str, Any]:
+    """The JSON form of what suppresses a finding."""
+    return {
+        "rule_id": suppression.rule_id,
+        "kind": suppression.kind,
+        "summary": suppression.summary,
+        "reason": suppression.reason,
+        "creator": suppression.creator,
+        "expires": format_time(suppression.expires_us) if suppression.expires_us else None,
+    }
 
 
 def finding_to_json(finding: Finding) -> dict[str, Any]:
@@ -228,6 +261,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
             for account in finding.excluded
         ],
         "merged": list(finding.merged),
+        "suppressed": None if finding.suppressed is None else suppression_to_json(finding.suppressed),
     }
 
 

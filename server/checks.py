@@ -7,6 +7,7 @@ from coterie.domain import (
     LIMITS,
     BenchmarkItem,
     InvalidError,
+    NewRule,
     ParameterSet,
     Review,
     ReviewAction,
@@ -121,6 +122,22 @@ def check_review(review: Review) -> None:
         check_count(len(review.findings), LIMITS.merged_findings_max, "merged_finding_ids")
     if action in (ReviewAction.SPLIT, ReviewAction.RESTORE):
         check_count(len(review.accounts), LIMITS.run_accounts_max, "account_ids")
+
+
+def check_rule(rule: NewRule) -> None:
+    """What a reviewer asks to be suppressed.
+
+    Raises:
+        InvalidError: too many values, or one that no account, organisation or family can have.
+    """
+    if len(rule.values) > LIMITS.run_accounts_max:
+        raise InvalidError(
+            f"values has {len(rule.values)} entries, the limit is {LIMITS.run_accounts_max}",
+            field="values",
+            reason="too_many",
+        )
+    for value in rule.values:
+        check_name(value, "values")
 
 
 def check_filter(search_filter: SearchFilter) -> None:

@@ -24,6 +24,7 @@ from coterie.domain import (
     ReviewAction,
     ReviewState,
     Role,
+    RuleKind,
     TextField,
     parse_time,
 )
@@ -249,6 +250,7 @@ def _add_reading_verbs(verbs: Any) -> None:
     findings.add_argument("--kind", type=_word(FindingKind), metavar="KIND", help=f"only {_words(FindingKind)}")
     findings.add_argument("--review", type=_word(ReviewState), metavar="STATE", help=f"only {_words(ReviewState)}")
     findings.add_argument("--account", default="", metavar="ID", help="only those that hold this account")
+    findings.add_argument("--suppressed", action="store_true", help="those that a rule suppresses too")
     finding = _verb(verbs, "finding", cli_commands.finding, "show one finding with its evidence")
     finding.add_argument("id", metavar="ID", help="the finding")
     families = _verb(verbs, "families", cli_commands.families, "list the families of a run, and what became of them")
@@ -267,6 +269,7 @@ def _add_reading_verbs(verbs: Any) -> None:
     account.add_argument("id", metavar="ID", help="the account")
     _add_search(verbs)
     _add_review(verbs)
+    _add_rules_verbs(verbs)
     runs = _verb(verbs, "runs", cli_commands.runs, "list runs, newest first")
     runs.add_argument(
         "--limit", type=_between(1, 10_000), default=20, metavar="N", help="at most so many (default: 20)"
@@ -298,6 +301,39 @@ def _add_review(verbs: Any) -> None:
     )
     review.add_argument("--accounts-from", metavar="FILE", help="split: such accounts, one a line; - is stdin")
     review.add_argument("--undo", action="store_true", help="merge, split: take it back")
+    review.add_argument(
+        "--suppress",
+        type=_word(RuleKind),
+        metavar="KIND",
+        help=f"dismiss: suppress later findings that the same {_words(RuleKind)} explains; see `rules`",
+    )
+    review.add_argument(
+        "--anyone", action="store_true", help="suppress: also where most accounts were not in this finding"
+    )
+    _add_expiry(review)
+
+
+def _add_expiry(verb: argparse.ArgumentParser) -> None:
+    verb.add_argument(
+        "--expires", type=_checked(_time_us), metavar="T", help="when the rule ends; RFC 3339 time or date (UTC)"
+    )
+
+
+def _add_rules_verbs(verbs: Any) -> None:
+    rules = _verb(verbs, "rules", cli_review.rules, "list the rules that suppress findings")
+    rules.add_argument("--all", action="store_true", help="those that ended or were revoked too")
+    inner = rules.add_subparsers(metavar="VERB", title="verbs")
+    allow = _verb(inner, "rules allow", cli_review.rules_allow, "allow organisations or accounts what looks guilty")
+    allow.add_argument("kind", type=_word(RuleKind), metavar="KIND", help="organisation or accounts")
+    allow.add_argument("name", nargs="+", metavar="NAME", help="such as an evaluator with permission")
+    allow.add_argument("--reason", required=True, metavar="TEXT", help="why")
+    _add_expiry(allow)
+    revoke = _verb(inner, "rules revoke", cli_review.rules_revoke, "take a rule back: what it suppressed no longer is")
+    revoke.add_argument("id", metavar="ID", help="the rule")
+    for verb in (allow, revoke):
+        verb.add_argument(
+            "--reviewer", metavar="NAME", help="who decides, where there are no tokens (default: your login name)"
+        )
 
 
 def _add_search(verbs: Any) -> None:

@@ -259,12 +259,18 @@ def findings(session: Session) -> int:
         run_id, found = client.list_findings(
             options.run, kind=options.kind, review=options.review, account_id=options.account, limit=FINDINGS_MAX
         )
-    terminal.data(findings_to_json(run_id, found), render.findings_table(found))
+    listed = [item for item in found if options.suppressed or item.suppressed is None]
+    hidden = len(found) - len(listed)
+    value = findings_to_json(run_id, listed) | {"suppressed": sum(item.suppressed is not None for item in found)}
+    terminal.data(value, render.findings_table(listed))
+    if hidden:
+        terminal.say(f"{hidden:,} suppressed by rules; --suppressed lists them, `rules` says why")
+    found = listed
     if not run_id:
         terminal.say("no whole run is done yet")
         terminal.suggest("recluster")
     elif not found:
-        terminal.say(f"run {shown(run_id)} has no such findings")
+        terminal.say(f"run {shown(run_id)} has no {'other' if hidden else 'such'} findings")
     else:
         terminal.suggest("finding", found[0].finding_id)
     return 0

@@ -27,11 +27,13 @@ from coterie.domain import (
     Review,
     ReviewAction,
     ReviewState,
+    Rule,
     Run,
     RunState,
     Severity,
     Slice,
     Stats,
+    Suppression,
     TextField,
     format_time,
 )
@@ -118,8 +120,27 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             f"{finding.confidence:.2f}",
             number(len(finding.accounts)) + (f" +{number(len(finding.joined_since))}" if finding.joined_since else ""),
             _lineage(finding),
-            Text(finding.review.value, style="dim" if finding.review is ReviewState.OPEN else "bold"),
+            _state(finding),
         )
+    return made
+
+
+def _state(finding: Finding) -> Text:
+    made = Text(finding.review.value, style="dim" if finding.review is ReviewState.OPEN else "bold")
+    return made if finding.suppressed is None else made.append(f"\n{shown(finding.suppressed.rule_id)}", style="yellow")
+
+
+def rules_table(rules: Sequence[Rule], now_us: int) -> Table:
+    """One row a rule: what it explains by, who made it why, and whether it holds."""
+    made = table("rule", "by", "made", "why", "holds", "findings now", right=("findings now",), whole=("made",))
+    for rule in rules:
+        of = ", ".join(shown(value) for value in rule.values[:3]) + (", ..." if len(rule.values) > 3 else "")
+        by = f"{rule.kind.value}{': ' + of if of else ''}{' (anyone)' if rule.anyone else ''}"
+        ends = f"until {moment(rule.expires_us)}" if rule.expires_us else "yes"
+        revoked = f"revoked by {shown(rule.revoked_by) or 'somebody'}, {moment(rule.revoked_us)}"
+        holds = ends if rule.in_force(now_us) else revoked if rule.revoked_us else f"ended {moment(rule.expires_us)}"
+        who = f"{moment(rule.created_us)}\n{shown(rule.creator or '-')}"
+        made.add_row(styled(rule.rule_id, "bold"), by, who, styled(rule.reason), holds, number(rule.findings))
     return made
 
 
@@ -161,7 +182,10 @@ def headline(finding: Finding) -> Text:
 
 def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequence[Exchange]) -> Group:
     """Claim, evidence for and against, accounts, exemplars side by side, reviews."""
-    parts: list[RenderableType] = [_claim(finding), evidence_table("Evidence for it", finding.evidence)]
+    parts: list[RenderableType] = [_claim(finding)]
+    if finding.suppressed is not None:
+        parts.append(_suppression(finding.suppressed))
+    parts.append(evidence_table("Evidence for it", finding.evidence))
     if finding.counter_evidence:
         parts.append(evidence_table("Evidence against it", finding.counter_evidence))
     parts.append(accounts_table(finding))
@@ -292,6 +316,14 @@ def _exemplar(exchange: Exchange) -> Panel:
         subtitle_align="right",
         box=box.ROUNDED,
         border_style="dim",
+    )
+
+
+def _suppression(rule: Suppression) -> Text:
+    return Text(
+        f"Suppressed by {shown(rule.rule_id)} ({rule.kind}, by {shown(rule.creator or 'somebody')}: "
+        f"{shown(rule.reason)}). {shown(rule.summary)}",
+        style="yellow",
     )
 
 

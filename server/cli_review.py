@@ -2,12 +2,14 @@
 
 import os
 import pwd
+import time
 from typing import Any
 
 from rich.text import Text
 
 from coterie.client import Client
-from coterie.domain import LIMITS, Finding, ReviewAction, ReviewState
+from coterie.domain import LIMITS, Finding, NewRule, ReviewAction, ReviewState, rule_to_json
+from coterie.server import cli_render as render
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_files import read_names
 from coterie.server.cli_terminal import shown
@@ -63,6 +65,10 @@ def _check(options: Any) -> None:
             raise UsageError(f"{decision.value} takes {name}")
     if options.undo and decision not in (ReviewAction.MERGE, ReviewAction.SPLIT):
         raise UsageError("--undo goes with merge and split only")
+    if options.suppress and decision is not ReviewState.DISMISSED:
+        raise UsageError("--suppress goes with dismiss only")
+    if (options.anyone or options.expires) and not options.suppress:
+        raise UsageError("--anyone and --expires go with --suppress only")
     if options.reason is None and decision is not ReviewAction.ASSIGN:
         raise UsageError("say why: --reason TEXT")
 
@@ -79,7 +85,10 @@ def _record(client: Client, options: Any, accounts: list[str]) -> Finding:
             return client.merge_findings(finding_id, options.other, reason, undo=options.undo, **common)
         case ReviewAction.SPLIT:
             return client.split_finding(finding_id, accounts, reason, undo=options.undo, **common)
-    return client.review_finding(finding_id, options.decision, reason, **common)
+    suppress = None
+    if options.suppress is not None:
+        suppress = NewRule(options.suppress, anyone=options.anyone, expires_us=options.expires or 0)
+    return client.review_finding(finding_id, options.decision, reason, suppress=suppress, **common)
 
 
 def _done(decision: ReviewState | ReviewAction, found: Finding) -> str:
@@ -94,7 +103,45 @@ def _done(decision: ReviewState | ReviewAction, found: Finding) -> str:
             return f"{name} holds {others} too now" if others else f"{name} is one finding of the newest run now"
         case ReviewAction.SPLIT:
             return f"{name} has {len(found.accounts):,} accounts now; excluded by review: {len(found.excluded):,}"
-    return f"{name} is now {found.review.value}"
+    suppressed = f"; {shown(found.suppressed.rule_id)} suppresses it" if found.suppressed else ""
+    return f"{name} is now {found.review.value}{suppressed}"
+
+
+def rules(session: Session) -> int:
+    """Rules that suppress findings."""
+    with session.client() as client:
+        found = client.list_rules()
+    now_us = time.time_ns() // 1_000
+    listed = found if session.options.all else [rule for rule in found if rule.in_force(now_us)]
+    session.terminal.data({"rules": [rule_to_json(rule) for rule in listed]}, render.rules_table(listed, now_us))
+    if len(listed) < len(found):
+        session.terminal.say(f"{len(found) - len(listed):,} that ended or were revoked; --all lists them")
+    if not found:
+        session.terminal.say("there is no rule")
+        session.terminal.suggest("review", "ID", "dismiss", "--suppress", "template", "--reason", "why")
+    return 0
+
+
+def rules_allow(session: Session) -> int:
+    """Put organisations or accounts on an allow-list."""
+    options = session.options
+    rule = NewRule(options.kind, tuple(options.name), expires_us=options.expires or 0)
+    with session.client() as client:
+        made = client.create_rule(rule, options.reason, reviewer=options.reviewer or _login_name())
+    line = f"{shown(made.rule_id)} allows {len(made.values):,}; take it back with `rules revoke {shown(made.rule_id)}`"
+    session.terminal.data(rule_to_json(made), Text(line))
+    return 0
+
+
+def rules_revoke(session: Session) -> int:
+    """Take a rule back."""
+    options = session.options
+    with session.client() as client:
+        rule = client.revoke_rule(options.id, reviewer=options.reviewer or _login_name())
+    session.terminal.data(
+        rule_to_json(rule), Text(f"{shown(rule.rule_id)} is revoked: what it suppressed no longer is")
+    )
+    return 0
 
 
 def _login_name() -> str:

@@ -35,12 +35,17 @@ from coterie.domain import (
     FindingId,
     IngestResult,
     InvalidError,
+    NewRule,
     NotFoundError,
     ParameterSet,
     Rejection,
     Residue,
     Retained,
     Review,
+    ReviewAction,
+    ReviewState,
+    Rule,
+    RuleKind,
     Run,
     RunId,
     SearchResult,
@@ -61,7 +66,9 @@ from coterie.server.checks import (
     check_count,
     check_file_name,
     check_name,
+    check_reason,
     check_review,
+    check_rule,
     check_sets,
     check_slice,
     check_texts,
@@ -80,6 +87,7 @@ from coterie.server.multilingual import Multilingual
 from coterie.server.observer import Observer
 from coterie.server.pseudonyms import Pseudonyms
 from coterie.server.retention import Retention
+from coterie.server.rules import Rules
 from coterie.server.schedule import parse_schedule
 from coterie.server.search import Query, Searcher
 from coterie.server.signals import Signal
@@ -125,7 +133,8 @@ class Engine:
         self._searcher = Searcher(store, self._embedding, self._made_indexes, config.search_candidates_max)
         if store.unclean:
             emit(_LOGGER, logging.WARNING, "unclean_start", action="what was acknowledged is there; the rest goes on")
-        self._runs = Runs(store, self._recluster, self.changed, observer)
+        self._runs = Runs(store, self._recluster_under_rules, self.changed, observer)
+        self._rules = Rules(store)
         schedule = parse_schedule(config.schedule)
         self._scheduler: Scheduler | None = None
         if schedule is not None:
@@ -335,21 +344,65 @@ class Engine:
         part = dossier.run.slice.listed(LIMITS.run_accounts_listed_max)
         return replace(dossier, run=replace(dossier.run, slice=part))
 
-    def review(self, review: Review, version: int | None = None) -> Finding:
+    def review(self, review: Review, version: int | None = None, suppress: NewRule | None = None) -> Finding:
         """Record an entry in the history of a finding, at this moment; returns the finding as it is then.
 
         Args:
             version: that of the finding that was looked at; None for whatever it is.
+            suppress: with a dismissal, what is to be suppressed from here on.
 
         Raises:
-            InvalidError: a reason or a name out of its limits; also, see `Store.add_review`.
+            InvalidError: a reason or a name out of its limits, or a rule that does not explain the finding; also, see
+                `Store.add_review`.
             NotFoundError: no such finding.
             ConflictError: the finding has another version by now.
         """
         check_review(review)
-        finding = self.store.add_review(replace(review, time_us=_now_us()), version=version)
+        accounts = tuple(self._names.account(name) for name in review.accounts)
+        review = replace(review, accounts=accounts, time_us=_now_us())
+        rule = None
+        if suppress is not None:
+            if review.action is not ReviewAction.DECIDE or review.decision is not ReviewState.DISMISSED:
+                raise InvalidError("only what is dismissed can be suppressed: dismiss it", field="suppress")
+            check_rule(suppress)
+            rule = self._rules.made_on(
+                review.finding_id, self._stored(suppress), review.reason, review.reviewer, review.time_us
+            )
+        finding = self.store.add_review(review, version=version, rule=rule)
         self.changed.notify()
         return finding
+
+    def rules(self) -> list[Rule]:
+        """Every rule ever made, newest first."""
+        return self.store.rules()
+
+    def allow(self, asked: NewRule, reason: str, creator: str) -> Rule:
+        """Make the rule of an allow-list of organisations or accounts, which may do what looks like a campaign.
+
+        Raises:
+            InvalidError: another kind, nobody named, or something out of its limits.
+        """
+        check_rule(asked)
+        check_reason(reason)
+        rule = self._rules.allowed(self._stored(asked), reason, creator, _now_us())
+        made = self.store.add_rule(rule, *self._rules.match(rule))
+        self.changed.notify()
+        return made
+
+    def revoke_rule(self, rule_id: str, reviewer: str) -> Rule:
+        """Take a rule back. Raises NotFoundError, ConflictError."""
+        rule = self.store.revoke_rule(rule_id, reviewer, _now_us())
+        self.changed.notify()
+        return rule
+
+    def _stored(self, asked: NewRule) -> NewRule:
+        """The same with the names under which accounts and organisations are stored."""
+        if asked.kind is RuleKind.ACCOUNTS:
+            return replace(asked, values=tuple(self._names.account(name) for name in asked.values))
+        if asked.kind is RuleKind.ORGANISATION:
+            named = (self._names.attributes({"organisation": name})["organisation"] for name in asked.values)
+            return replace(asked, values=tuple(named))
+        return asked
 
     def known_as(self, account_id: str) -> AccountId:
         """How an account is stored: its pseudonym, where there are pseudonyms. Records and answers name it so."""
@@ -585,6 +638,15 @@ class Engine:
         report = replace(report, rejections=everything)
         self._observer.ingested(report)
         result.set_result(report)
+
+    def _recluster_under_rules(self, run: Run, stages: Stages) -> Outcome:
+        outcome = self._recluster(run, stages)
+        labels = None if outcome.families is None else outcome.families.labels
+        try:
+            self._rules.follow(outcome.run, outcome.findings, labels)
+        except CoterieError as error:  # then nothing of this run is suppressed, which hides nothing
+            emit(_LOGGER, logging.ERROR, "rules_not_followed", run=run.run_id, reason=error)
+        return outcome
 
     def _recluster(self, run: Run, stages: Stages) -> Outcome:
         from coterie.server.pipeline import Pipeline

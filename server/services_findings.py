@@ -4,7 +4,7 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from coterie.client import wire, wire_dossier
-from coterie.domain import AccountId, Finding, FindingId, InvalidError, Review, ReviewAction, ReviewState
+from coterie.domain import AccountId, Finding, FindingId, InvalidError, NewRule, Review, ReviewAction, ReviewState
 from coterie.server.access import current_caller
 from coterie.server.checks import check_name
 from coterie.server.paging import bad_token, page_key, page_size, page_token
@@ -106,7 +106,8 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         """Records a person's decision."""
         decision = wire.enum_from_wire(wire.REVIEW_STATES, request.decision, "decision")
         entry = _entry(request.finding_id, request.reason, request.reviewer, ReviewAction.DECIDE)
-        finding = await self._record(context, request, replace(entry, decision=decision))
+        suppress = wire.new_rule_from_wire(request.suppress) if request.HasField("suppress") else None
+        finding = await self._record(context, request, replace(entry, decision=decision), suppress)
         return finding_service_pb2.ReviewFindingResponse(finding=finding)
 
     async def CommentFinding(
@@ -144,11 +145,37 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         finding = await self._record(context, request, replace(entry, accounts=accounts))
         return finding_service_pb2.SplitFindingResponse(finding=finding)
 
-    async def _record(self, context: Context, request: _Reviewing, entry: Review) -> finding_service_pb2.Finding:
+    async def CreateRule(
+        self, request: finding_service_pb2.CreateRuleRequest, context: Context
+    ) -> finding_service_pb2.CreateRuleResponse:
+        """Makes an allow-list."""
+        asked = wire.new_rule_from_wire(request.rule)
+        await self._desk.audit(context, "create_rule", asked.kind.value)
+        rule = await self._desk.call(self._desk.engine.allow, asked, request.reason, _reviewer(request.reviewer))
+        return finding_service_pb2.CreateRuleResponse(rule=wire.rule_to_wire(rule))
+
+    async def ListRules(
+        self, request: finding_service_pb2.ListRulesRequest, context: Context
+    ) -> finding_service_pb2.ListRulesResponse:
+        """Every rule ever made."""
+        rules = await self._desk.call(self._desk.engine.rules)
+        return finding_service_pb2.ListRulesResponse(rules=[wire.rule_to_wire(rule) for rule in rules])
+
+    async def RevokeRule(
+        self, request: finding_service_pb2.RevokeRuleRequest, context: Context
+    ) -> finding_service_pb2.RevokeRuleResponse:
+        """Takes a rule back."""
+        await self._desk.audit(context, "revoke_rule", request.rule_id)
+        rule = await self._desk.call(self._desk.engine.revoke_rule, request.rule_id, _reviewer(request.reviewer))
+        return finding_service_pb2.RevokeRuleResponse(rule=wire.rule_to_wire(rule))
+
+    async def _record(
+        self, context: Context, request: _Reviewing, entry: Review, suppress: NewRule | None = None
+    ) -> finding_service_pb2.Finding:
         """The finding under a new entry in its history."""
         await self._desk.audit(context, _AUDITED[entry.action], entry.finding_id)
         version = request.version if request.HasField("version") else None
-        return wire.finding_to_wire(await self._desk.call(self._desk.engine.review, entry, version))
+        return wire.finding_to_wire(await self._desk.call(self._desk.engine.review, entry, version, suppress))
 
     async def GetAccount(
         self, request: finding_service_pb2.GetAccountRequest, context: Context
@@ -187,9 +214,13 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
 
 def _entry(finding_id: str, reason: str, reviewer: str, action: ReviewAction) -> Review:
     """An entry for a history, by the caller where the service knows who calls; its time is when it is recorded."""
+    return Review(FindingId(finding_id), ReviewState.OPEN, reason, _reviewer(reviewer), 0, action)
+
+
+def _reviewer(named: str) -> str:
+    """Who decides: the caller, where the service knows who calls, whatever the request says."""
     caller = current_caller()
-    name = caller.name if caller.identified else reviewer
-    return Review(FindingId(finding_id), ReviewState.OPEN, reason, name, 0, action)
+    return caller.name if caller.identified else named
 
 
 def _after(findings: list[Finding], finding_id: str) -> list[Finding]:

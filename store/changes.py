@@ -25,6 +25,7 @@ from coterie.domain import (
     JoinedAccount,
     Rejection,
     Review,
+    Rule,
     Run,
     RunId,
     Standing,
@@ -33,7 +34,7 @@ from coterie.domain import (
     normalise,
 )
 from coterie.domain import Sequence as LogSequence
-from coterie.store import erasing, families, reviews, watching
+from coterie.store import erasing, families, reviews, rules, watching
 from coterie.store.proof import Belongings
 from coterie.store.queries import (
     accounts_of_finding,
@@ -513,11 +514,16 @@ def finish_run(
     transaction.connection.execute("DELETE FROM standing WHERE run_id <> ?", (newest_done_run(transaction.connection),))
 
 
-def add_review(transaction: Transaction, review: Review, version: int | None) -> Finding:
-    """Record an entry in the history of a finding, and an event for it."""
+def add_review(
+    transaction: Transaction, review: Review, version: int | None, rule: tuple[Rule, str, rules.Matches] | None
+) -> Finding:
+    """Record an entry in the history of a finding, an event for it, and the rule that is made with it."""
     reviewed = reviews.add(transaction, review, version)
     _insert_event(transaction, reviewed.run_id, reviewed.finding_id)
-    return reviewed
+    if rule is None:
+        return reviewed
+    rules.add(transaction, *rule)
+    return reviews.finding(transaction.connection, reviewed.finding_id)
 
 
 def put_joined(

@@ -34,6 +34,7 @@ from coterie.domain import (
     LineageStep,
     PendingErasure,
     Review,
+    Rule,
     Run,
     RunId,
     SearchFilter,
@@ -403,7 +404,13 @@ class Store(Protocol):
         """The history of a finding and of those merged with it, oldest first."""
         ...
 
-    def add_review(self, review: Review, *, version: int | None = None) -> Finding:
+    def add_review(
+        self,
+        review: Review,
+        *,
+        version: int | None = None,
+        rule: tuple[Rule, str, Mapping[FindingId, str]] | None = None,
+    ) -> Finding:
         """Record an entry in the history of a finding and its outbox event, on a slice's finding too.
 
         What the entry says is done in the same transaction; an entry on a finding that was merged into another is made
@@ -411,6 +418,7 @@ class Store(Protocol):
 
         Args:
             version: the version of the finding that was looked at; None for whatever it is.
+            rule: to be made in the same transaction, with what `add_rule` takes.
 
         Returns:
             The finding as it is then.
@@ -421,6 +429,30 @@ class Store(Protocol):
             InvalidError: what is to be merged is of different kinds, what is to be taken back is not there, accounts
                 are not in the finding, or too few would be left.
         """
+        ...
+
+    def rules(self) -> list[Rule]:
+        """Every rule ever made, newest first."""
+        ...
+
+    def add_rule(self, rule: Rule, run_id: str, matches: Mapping[FindingId, str]) -> Rule:
+        """Record a rule, and which findings of a run it explains and why; returns it with its id.
+
+        From here on those findings, as that run reports them, are read with the rule in `suppressed` while it holds.
+        """
+        ...
+
+    def revoke_rule(self, rule_id: str, reviewer: str, time_us: int) -> Rule:
+        """Take a rule back: what it suppressed no longer is.
+
+        Raises:
+            NotFoundError: there is no such rule.
+            ConflictError: it was revoked already.
+        """
+        ...
+
+    def put_rule_matches(self, run_id: str, matches: Mapping[str, Mapping[FindingId, str]]) -> None:
+        """Record which findings of a run rules explain and why, by the rules' ids; the run may be recorded later."""
         ...
 
     def standing(self, account_id: AccountId) -> tuple[str, Standing | None]:

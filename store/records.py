@@ -25,7 +25,7 @@ from coterie.domain import (
 
 # One for all: json.dumps would make another for every exchange.
 _ENCODER = json.JSONEncoder(ensure_ascii=False, sort_keys=True, separators=(",", ":"), default=dict)
-_FILLED_IN = ("joined_since", "version", "assignee", "excluded", "merged")
+_FILLED_IN = ("joined_since", "version", "assignee", "excluded", "merged", "suppressed")
 _SEVERITY_RANK = {severity: rank for rank, severity in enumerate(Severity)}
 
 

@@ -33,7 +33,7 @@ from coterie.domain import (
     review_basis,
     without_excluded,
 )
-from coterie.store import queries
+from coterie.store import queries, rules
 from coterie.store.queries import chunks, marks
 from coterie.store.records import finding_from, finding_order, to_json
 from coterie.store.watching import with_joined
@@ -118,11 +118,13 @@ def under_review(connection: sqlite3.Connection, reported: Sequence[Finding]) ->
     states = _states(connection, roots)
     excluded = _excluded(connection, merges)
     assignees = _assignees(connection, roots)
+    suppressed = rules.suppressed(connection, reported)
     shown = []
     for (_, root), items in parts.items():
         whole = without_excluded(merged_finding(root, items), excluded.get(root, ()))
         state, version = states.get(root, (whole.review, 0))
-        shown.append(replace(whole, review=state, version=version, assignee=assignees.get(root, "")))
+        whole = replace(whole, review=state, version=version, assignee=assignees.get(root, ""))
+        shown.append(replace(whole, suppressed=rules.of_parts(items, suppressed)))
     return sorted(shown, key=finding_order)
 
 
@@ -443,6 +445,7 @@ def _accounts_seen(connection: sqlite3.Connection, group: Sequence[FindingId]) -
 def erase_account(connection: sqlite3.Connection, account_id: AccountId) -> None:
     """Take an account out of what was excluded, and out of the lists of accounts in histories."""
     connection.execute("DELETE FROM excluded_account WHERE account_id = ?", (account_id,))
+    rules.erase_account(connection, account_id)
     rows = connection.execute(
         "SELECT review_id, detail FROM review"
         " WHERE EXISTS (SELECT 1 FROM json_each(detail, '$.accounts') WHERE value = ?)",

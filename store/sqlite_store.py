@@ -38,6 +38,7 @@ from coterie.domain import (
     NotFoundError,
     PendingErasure,
     Review,
+    Rule,
     Run,
     RunId,
     RunState,
@@ -69,6 +70,7 @@ from coterie.store import (
     queries,
     retention,
     reviews,
+    rules,
     watching,
 )
 from coterie.store.backup import copy_database
@@ -377,8 +379,27 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return reviews.history(connection, finding_id)
 
-    def add_review(self, review: Review, *, version: int | None = None) -> Finding:
-        return self._writer.run(lambda transaction: changes.add_review(transaction, review, version))
+    def add_review(
+        self,
+        review: Review,
+        *,
+        version: int | None = None,
+        rule: tuple[Rule, str, Mapping[FindingId, str]] | None = None,
+    ) -> Finding:
+        return self._writer.run(lambda transaction: changes.add_review(transaction, review, version, rule))
+
+    def rules(self) -> list[Rule]:
+        with self._readers.snapshot() as connection:
+            return rules.rules(connection)
+
+    def add_rule(self, rule: Rule, run_id: str, matches: Mapping[FindingId, str]) -> Rule:
+        return self._writer.run(lambda transaction: rules.add(transaction, rule, run_id, matches))
+
+    def revoke_rule(self, rule_id: str, reviewer: str, time_us: int) -> Rule:
+        return self._writer.run(lambda transaction: rules.revoke(transaction.connection, rule_id, reviewer, time_us))
+
+    def put_rule_matches(self, run_id: str, matches: Mapping[str, Mapping[FindingId, str]]) -> None:
+        self._writer.run(lambda transaction: rules.put_matches(transaction.connection, run_id, matches))
 
     def standing(self, account_id: AccountId) -> tuple[str, Standing | None]:
         with self._readers.snapshot() as connection:

@@ -41,6 +41,7 @@ from coterie.domain import (
     Slice,
     Standing,
     Stats,
+    Suppression,
     TextField,
     UnavailableError,
 )
@@ -85,6 +86,7 @@ FINDING = Finding(
     assignee="kim",
     excluded=(ExcludedAccount("a8", 3, "ann", "a shared office", 9),),  # type: ignore[arg-type]
     merged=("f2", "f3"),  # type: ignore[arg-type]
+    suppressed=Suppression("rule-3", "family", "All of it is a course.", "a course", "kim", 9),
 )
 RUN = Run("r1", RunState.FAILED, 1, "schedule", 2, 3, 4, 5, "embed", 0.5, "disk full", {"n": 2.0}, {"k": 30.0})  # type: ignore[arg-type]
 SLICE = Slice(("m1",), ("a1", "a2"), {"organisation": "o"}, 7, TextField.RESPONSE)  # type: ignore[arg-type]

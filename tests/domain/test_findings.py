@@ -105,6 +105,7 @@ CONTRACT = {
     "assignee": "",
     "excluded": [],
     "merged": [],
+    "suppressed": None,
 }
 
 

@@ -149,6 +149,8 @@ def test_what_each_role_is_for() -> None:
         "AssignFinding",
         "MergeFindings",
         "SplitFinding",
+        "CreateRule",
+        "RevokeRule",
         "RegisterBenchmark",
     }
     assert may(Role.ANALYST) < may(Role.REVIEWER) < may(Role.ADMIN)

@@ -52,6 +52,7 @@ VERBS = (
     "serve", "ingest", "recluster", "findings", "finding", "families", "account", "search", "review",
     "benchmark register", "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
     "token mint", "token list", "token revoke", "whoami", "audit", "key new", "key rotate", "retain",
+    "rules", "rules allow", "rules revoke",
 )  # fmt: skip
 
 
@@ -373,7 +374,11 @@ def test_a_missing_file_is_an_error_before_a_folder_is_made(coterie, tmp_path):
 
 def test_findings_as_json_are_the_fixed_contract(coterie, data):
     value = coterie("--data-dir", data, "findings", "--json").json
-    assert value == {"run_id": "run-1", "findings": [finding_to_json(finding) for finding in FINDINGS]}
+    assert value == {
+        "run_id": "run-1",
+        "findings": [finding_to_json(finding) for finding in FINDINGS],
+        "suppressed": 0,
+    }
     assert value == coterie("--data-dir", data, "--json", "findings").json
     first = value["findings"][0]
     assert set(first) >= {
@@ -408,7 +413,7 @@ def test_before_the_first_run_there_are_no_findings_and_no_error(coterie, tmp_pa
     data = tmp_path / "new"
     coterie("--data-dir", data, "ingest", "-", stdin=lines_of([made_exchange(1)]))
     done = coterie("--data-dir", data, "findings", "--json")
-    assert (done.code, done.json) == (0, {"run_id": "", "findings": []})
+    assert (done.code, done.json) == (0, {"run_id": "", "findings": [], "suppressed": 0})
     assert "no whole run is done yet" in done.err
     assert coterie("--data-dir", data, "findings").out == ""
     assert coterie("--data-dir", data, "runs").out == ""
@@ -565,6 +570,32 @@ def test_a_finding_is_worked_on_from_the_command_line(coterie, data):
     assert review("f-one", "split", "--account", gone, "--undo", "--reason", "no office").code == 0
     assert review("f-one", "merge", "--with", "f-two", "--undo", "--reason", "two lists").code == 0
     assert len(coterie("--data-dir", data, "findings", "--json").json["findings"]) == 2
+
+
+def test_a_suppressed_finding_is_counted_and_listed_on_demand(coterie, data):
+    def run(*argv: str) -> Any:
+        return coterie("--data-dir", data, *argv)
+
+    done = run("review", "f-one", "dismiss", "--suppress", "accounts", "--expires", "2999-01-01", "--reason", "a lab")
+    assert done.out == "f-one is now dismissed; rule-1 suppresses it\n"
+    done = run("findings")
+    assert "f-one" not in done.out
+    assert "1 suppressed by rules; --suppressed lists them" in done.err
+    value = run("findings", "--json").json
+    assert ([item["finding_id"] for item in value["findings"]], value["suppressed"]) == (["f-two"], 1)
+    value = run("findings", "--suppressed", "--json").json
+    assert [(item["suppressed"] or {}).get("rule_id") for item in value["findings"]] == ["rule-1", None]
+    assert "rule-1" in run("findings", "--suppressed").out
+    assert "Suppressed by rule-1 (accounts, by" in run("finding", "f-one").out
+    (rule,) = run("rules", "--json").json["rules"]
+    assert (rule["rule_id"], rule["reason"], rule["findings"]) == ("rule-1", "a lab", 1)
+    assert "until 2999-01-01" in run("rules").out
+    assert run("rules", "revoke", "rule-1").out == "rule-1 is revoked: what it suppressed no longer is\n"
+    assert "f-one" in run("findings").out
+    assert run("rules", "--json").json == {"rules": []}
+    assert "revoked by" in run("rules", "--all").out
+    made = run("rules", "allow", "organisation", "acme", "--reason", "evaluates")
+    assert made.out == "rule-2 allows 1; take it back with `rules revoke rule-2`\n"
 
 
 @pytest.mark.parametrize(
@@ -788,7 +819,7 @@ def test_a_server_and_a_folder_give_the_same_findings(coterie, traffic, tmp_path
 def test_at_a_server_everything_is_the_same(coterie, data, served):
     address, process = served
     remote = coterie("--server", address, "findings", "--json")
-    assert remote.json == {"run_id": "run-1", "findings": [finding_to_json(finding) for finding in FINDINGS]}
+    assert remote.json["findings"] == [finding_to_json(finding) for finding in FINDINGS]
     while coterie("--server", address, "--json", "stats").json["pending_texts"]:
         assert process.poll() is None
     hits = coterie("--server", address, "search", "--exchange", "x004", "-k", 2, "--json").json["hits"]

@@ -241,6 +241,38 @@ REVIEW_ACTION_CARRY: ReviewAction.ValueType  # 8
 """The service carried decisions over to what a later run reports, or reopened what they no longer cover."""
 Global___ReviewAction: _TypeAlias = ReviewAction  # noqa: Y015
 
+class _RuleKind:
+    ValueType = _typing.NewType("ValueType", _builtins.int)
+    V: _TypeAlias = ValueType  # noqa: Y015
+
+class _RuleKindEnumTypeWrapper(_enum_type_wrapper._EnumTypeWrapper[_RuleKind.ValueType], _builtins.type):
+    DESCRIPTOR: _descriptor.EnumDescriptor
+    RULE_KIND_UNSPECIFIED: _RuleKind.ValueType  # 0
+    """Never sent."""
+    RULE_KIND_TEMPLATE: _RuleKind.ValueType  # 1
+    """The wording that most of its prompts share."""
+    RULE_KIND_ORGANISATION: _RuleKind.ValueType  # 2
+    """Organisations that its accounts name as theirs."""
+    RULE_KIND_ACCOUNTS: _RuleKind.ValueType  # 3
+    """A set of accounts."""
+    RULE_KIND_FAMILY: _RuleKind.ValueType  # 4
+    """Families that its prompts fall into."""
+
+class RuleKind(_RuleKind, metaclass=_RuleKindEnumTypeWrapper):
+    """What a rule explains a finding by."""
+
+RULE_KIND_UNSPECIFIED: RuleKind.ValueType  # 0
+"""Never sent."""
+RULE_KIND_TEMPLATE: RuleKind.ValueType  # 1
+"""The wording that most of its prompts share."""
+RULE_KIND_ORGANISATION: RuleKind.ValueType  # 2
+"""Organisations that its accounts name as theirs."""
+RULE_KIND_ACCOUNTS: RuleKind.ValueType  # 3
+"""A set of accounts."""
+RULE_KIND_FAMILY: RuleKind.ValueType  # 4
+"""Families that its prompts fall into."""
+Global___RuleKind: _TypeAlias = RuleKind  # noqa: Y015
+
 @_typing.final
 class Finding(_message.Message):
     """A claim with its evidence."""
@@ -270,6 +302,7 @@ class Finding(_message.Message):
     ASSIGNEE_FIELD_NUMBER: _builtins.int
     EXCLUDED_FIELD_NUMBER: _builtins.int
     MERGED_FIELD_NUMBER: _builtins.int
+    SUPPRESSED_FIELD_NUMBER: _builtins.int
     finding_id: _builtins.str
     """Keeps its value from run to run."""
     kind: Global___FindingKind.ValueType
@@ -338,6 +371,10 @@ class Finding(_message.Message):
     def merged(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Other findings of the run that a reviewer made one with it; empty when there are none."""
 
+    @_builtins.property
+    def suppressed(self) -> Global___Suppression:
+        """The rule that explains it; absent when none does. It is as sure as any other: a person said that it is innocent."""
+
     def __init__(
         self,
         *,
@@ -364,14 +401,308 @@ class Finding(_message.Message):
         assignee: _builtins.str = ...,
         excluded: _abc.Iterable[Global___ExcludedAccount] | None = ...,
         merged: _abc.Iterable[_builtins.str] | None = ...,
+        suppressed: Global___Suppression | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["suppressed", b"suppressed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "assignee", b"assignee", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "excluded", b"excluded", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "joined_since", b"joined_since", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "merged", b"merged", "provisional", b"provisional", "review", b"review", "run_id", b"run_id", "severity", b"severity", "title", b"title", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "assignee", b"assignee", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "excluded", b"excluded", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "joined_since", b"joined_since", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "merged", b"merged", "provisional", b"provisional", "review", b"review", "run_id", b"run_id", "severity", b"severity", "suppressed", b"suppressed", "title", b"title", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___Finding: _TypeAlias = Finding  # noqa: Y015
+
+@_typing.final
+class Suppression(_message.Message):
+    """A rule that explains a finding."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    SUMMARY_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
+    EXPIRES_US_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """The rule."""
+    kind: Global___RuleKind.ValueType
+    """What it explains by."""
+    summary: _builtins.str
+    """Why it explains the finding, in one sentence."""
+    reason: _builtins.str
+    """Why the rule was made."""
+    creator: _builtins.str
+    """Who made it; empty when unknown."""
+    expires_us: _builtins.int
+    """When it ends, microseconds since 1970-01-01 UTC; 0 is never."""
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        kind: Global___RuleKind.ValueType = ...,
+        summary: _builtins.str = ...,
+        reason: _builtins.str = ...,
+        creator: _builtins.str = ...,
+        expires_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["creator", b"creator", "expires_us", b"expires_us", "kind", b"kind", "reason", b"reason", "rule_id", b"rule_id", "summary", b"summary"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Suppression: _TypeAlias = Suppression  # noqa: Y015
+
+@_typing.final
+class NewRule(_message.Message):
+    """A pattern to suppress."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    ANYONE_FIELD_NUMBER: _builtins.int
+    EXPIRES_US_FIELD_NUMBER: _builtins.int
+    kind: Global___RuleKind.ValueType
+    """What it explains by; unspecified is refused."""
+    anyone: _builtins.bool
+    """Of templates and families: also for findings most of whose accounts were not in the one dismissed."""
+    expires_us: _builtins.int
+    """When it ends, microseconds since 1970-01-01 UTC; 0 is never."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Organisations, accounts or families, up to 10000; empty takes those of the finding. Of a template nothing."""
+
+    def __init__(
+        self,
+        *,
+        kind: Global___RuleKind.ValueType = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        anyone: _builtins.bool = ...,
+        expires_us: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anyone", b"anyone", "expires_us", b"expires_us", "kind", b"kind", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___NewRule: _TypeAlias = NewRule  # noqa: Y015
+
+@_typing.final
+class Rule(_message.Message):
+    """A pattern that is known to be innocent."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    KIND_FIELD_NUMBER: _builtins.int
+    VALUES_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    CREATOR_FIELD_NUMBER: _builtins.int
+    CREATED_US_FIELD_NUMBER: _builtins.int
+    FINDING_ID_FIELD_NUMBER: _builtins.int
+    ANYONE_FIELD_NUMBER: _builtins.int
+    EXPIRES_US_FIELD_NUMBER: _builtins.int
+    REVOKED_US_FIELD_NUMBER: _builtins.int
+    REVOKED_BY_FIELD_NUMBER: _builtins.int
+    FINDINGS_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """Its id."""
+    kind: Global___RuleKind.ValueType
+    """What it explains by."""
+    reason: _builtins.str
+    """Why it was made."""
+    creator: _builtins.str
+    """Who made it; empty when unknown."""
+    created_us: _builtins.int
+    """When, microseconds since 1970-01-01 UTC."""
+    finding_id: _builtins.str
+    """The finding that was dismissed; empty for an allow-list."""
+    anyone: _builtins.bool
+    """Also for findings most of whose accounts were not in that one."""
+    expires_us: _builtins.int
+    """When it ends, microseconds since 1970-01-01 UTC; 0 is never."""
+    revoked_us: _builtins.int
+    """When it was revoked, likewise; 0 while it was not."""
+    revoked_by: _builtins.str
+    """Who revoked it; empty when unknown."""
+    findings: _builtins.int
+    """Findings of the newest whole run that it suppresses."""
+    @_builtins.property
+    def values(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
+        """Organisations, accounts or families; empty for a template."""
+
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        kind: Global___RuleKind.ValueType = ...,
+        values: _abc.Iterable[_builtins.str] | None = ...,
+        reason: _builtins.str = ...,
+        creator: _builtins.str = ...,
+        created_us: _builtins.int = ...,
+        finding_id: _builtins.str = ...,
+        anyone: _builtins.bool = ...,
+        expires_us: _builtins.int = ...,
+        revoked_us: _builtins.int = ...,
+        revoked_by: _builtins.str = ...,
+        findings: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["anyone", b"anyone", "created_us", b"created_us", "creator", b"creator", "expires_us", b"expires_us", "finding_id", b"finding_id", "findings", b"findings", "kind", b"kind", "reason", b"reason", "revoked_by", b"revoked_by", "revoked_us", b"revoked_us", "rule_id", b"rule_id", "values", b"values"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rule: _TypeAlias = Rule  # noqa: Y015
+
+@_typing.final
+class CreateRuleRequest(_message.Message):
+    """Who is allowed."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    REASON_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    reason: _builtins.str
+    """Why: 1 to 2000 characters."""
+    reviewer: _builtins.str
+    """Who; as in ReviewFindingRequest."""
+    @_builtins.property
+    def rule(self) -> Global___NewRule:
+        """Organisations or accounts, at least one."""
+
+    def __init__(
+        self,
+        *,
+        rule: Global___NewRule | None = ...,
+        reason: _builtins.str = ...,
+        reviewer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reason", b"reason", "reviewer", b"reviewer", "rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRuleRequest: _TypeAlias = CreateRuleRequest  # noqa: Y015
+
+@_typing.final
+class CreateRuleResponse(_message.Message):
+    """The rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rule(self) -> Global___Rule:
+        """The rule."""
+
+    def __init__(
+        self,
+        *,
+        rule: Global___Rule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___CreateRuleResponse: _TypeAlias = CreateRuleResponse  # noqa: Y015
+
+@_typing.final
+class ListRulesRequest(_message.Message):
+    """Which rules: all."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRulesRequest: _TypeAlias = ListRulesRequest  # noqa: Y015
+
+@_typing.final
+class ListRulesResponse(_message.Message):
+    """The rules."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULES_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rules(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rule]:
+        """Every rule ever made, newest first, those that ended or were revoked too."""
+
+    def __init__(
+        self,
+        *,
+        rules: _abc.Iterable[Global___Rule] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rules", b"rules"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ListRulesResponse: _TypeAlias = ListRulesResponse  # noqa: Y015
+
+@_typing.final
+class RevokeRuleRequest(_message.Message):
+    """Which rule."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_ID_FIELD_NUMBER: _builtins.int
+    REVIEWER_FIELD_NUMBER: _builtins.int
+    rule_id: _builtins.str
+    """The rule."""
+    reviewer: _builtins.str
+    """Who; as in ReviewFindingRequest."""
+    def __init__(
+        self,
+        *,
+        rule_id: _builtins.str = ...,
+        reviewer: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["reviewer", b"reviewer", "rule_id", b"rule_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeRuleRequest: _TypeAlias = RevokeRuleRequest  # noqa: Y015
+
+@_typing.final
+class RevokeRuleResponse(_message.Message):
+    """The rule as it is now."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    RULE_FIELD_NUMBER: _builtins.int
+    @_builtins.property
+    def rule(self) -> Global___Rule:
+        """The rule."""
+
+    def __init__(
+        self,
+        *,
+        rule: Global___Rule | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["rule", b"rule"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___RevokeRuleResponse: _TypeAlias = RevokeRuleResponse  # noqa: Y015
 
 @_typing.final
 class ExcludedAccount(_message.Message):
@@ -862,6 +1193,7 @@ class ReviewFindingRequest(_message.Message):
     REASON_FIELD_NUMBER: _builtins.int
     REVIEWER_FIELD_NUMBER: _builtins.int
     VERSION_FIELD_NUMBER: _builtins.int
+    SUPPRESS_FIELD_NUMBER: _builtins.int
     finding_id: _builtins.str
     """The finding."""
     decision: Global___ReviewState.ValueType
@@ -874,6 +1206,10 @@ class ReviewFindingRequest(_message.Message):
     """The version of the finding that was looked at: it is a conflict when the finding has another by now. Absent decides
     whatever was done meanwhile.
     """
+    @_builtins.property
+    def suppress(self) -> Global___NewRule:
+        """With a dismissal: what is to be suppressed from here on; absent for nothing. The rule must explain the finding."""
+
     def __init__(
         self,
         *,
@@ -882,10 +1218,11 @@ class ReviewFindingRequest(_message.Message):
         reason: _builtins.str = ...,
         reviewer: _builtins.str = ...,
         version: _builtins.int | None = ...,
+        suppress: Global___NewRule | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "version", b"version"]  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "suppress", b"suppress", "version", b"version"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "decision", b"decision", "finding_id", b"finding_id", "reason", b"reason", "reviewer", b"reviewer", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_version", b"_version", "decision", b"decision", "finding_id", b"finding_id", "reason", b"reason", "reviewer", b"reviewer", "suppress", b"suppress", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     _WhichOneofReturnType__version: _TypeAlias = _typing.Literal["version"]  # noqa: Y015
     _WhichOneofArgType__version: _TypeAlias = _typing.Literal["_version", b"_version"]  # noqa: Y015

@@ -80,6 +80,21 @@ class FindingServiceStub:
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingResponse.FromString,
                 _registered_method=True)
+        self.CreateRule = channel.unary_unary(
+                '/coterie.v1.FindingService/CreateRule',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.CreateRuleRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.CreateRuleResponse.FromString,
+                _registered_method=True)
+        self.ListRules = channel.unary_unary(
+                '/coterie.v1.FindingService/ListRules',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.ListRulesRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.ListRulesResponse.FromString,
+                _registered_method=True)
+        self.RevokeRule = channel.unary_unary(
+                '/coterie.v1.FindingService/RevokeRule',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/coterie.v1.FindingService/GetAccount',
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.GetAccountRequest.SerializeToString,
@@ -160,6 +175,27 @@ class FindingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def CreateRule(self, request, context):
+        """Puts organisations or accounts on an allow-list: findings that they explain are suppressed.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ListRules(self, request, context):
+        """Rules that suppress findings, newest first.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def RevokeRule(self, request, context):
+        """Takes a rule back: what it suppressed no longer is.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAccount(self, request, context):
         """Whether an account is in anything, and if not, how near it was.
         """
@@ -221,6 +257,21 @@ def add_FindingServiceServicer_to_server(servicer, server):
                     servicer.SplitFinding,
                     request_deserializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_finding__service__pb2.SplitFindingResponse.SerializeToString,
+            ),
+            'CreateRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.CreateRule,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.CreateRuleRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.CreateRuleResponse.SerializeToString,
+            ),
+            'ListRules': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListRules,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.ListRulesRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.ListRulesResponse.SerializeToString,
+            ),
+            'RevokeRule': grpc.unary_unary_rpc_method_handler(
+                    servicer.RevokeRule,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleResponse.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -477,6 +528,87 @@ class FindingService:
             '/coterie.v1.FindingService/SplitFinding',
             coterie_dot_v1_dot_finding__service__pb2.SplitFindingRequest.SerializeToString,
             coterie_dot_v1_dot_finding__service__pb2.SplitFindingResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def CreateRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/CreateRule',
+            coterie_dot_v1_dot_finding__service__pb2.CreateRuleRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.CreateRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListRules(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/ListRules',
+            coterie_dot_v1_dot_finding__service__pb2.ListRulesRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.ListRulesResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def RevokeRule(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/RevokeRule',
+            coterie_dot_v1_dot_finding__service__pb2.RevokeRuleRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.RevokeRuleResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -53,6 +53,12 @@ class FindingServiceStub:
     """Makes findings that are one campaign one, in this run, in those before and in those that follow; or takes it back."""
     SplitFinding: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.SplitFindingRequest, _finding_service_pb2.SplitFindingResponse]
     """Takes accounts that are not part of a finding out of it, in every run; or puts them back."""
+    CreateRule: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.CreateRuleRequest, _finding_service_pb2.CreateRuleResponse]
+    """Puts organisations or accounts on an allow-list: findings that they explain are suppressed."""
+    ListRules: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ListRulesRequest, _finding_service_pb2.ListRulesResponse]
+    """Rules that suppress findings, newest first."""
+    RevokeRule: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.RevokeRuleRequest, _finding_service_pb2.RevokeRuleResponse]
+    """Takes a rule back: what it suppressed no longer is."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]
     """Whether an account is in anything, and if not, how near it was."""
     ListFamilies: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]
@@ -83,6 +89,12 @@ class FindingServiceAsyncStub(FindingServiceStub):
     """Makes findings that are one campaign one, in this run, in those before and in those that follow; or takes it back."""
     SplitFinding: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.SplitFindingRequest, _finding_service_pb2.SplitFindingResponse]  # type: ignore[assignment]
     """Takes accounts that are not part of a finding out of it, in every run; or puts them back."""
+    CreateRule: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.CreateRuleRequest, _finding_service_pb2.CreateRuleResponse]  # type: ignore[assignment]
+    """Puts organisations or accounts on an allow-list: findings that they explain are suppressed."""
+    ListRules: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ListRulesRequest, _finding_service_pb2.ListRulesResponse]  # type: ignore[assignment]
+    """Rules that suppress findings, newest first."""
+    RevokeRule: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.RevokeRuleRequest, _finding_service_pb2.RevokeRuleResponse]  # type: ignore[assignment]
+    """Takes a rule back: what it suppressed no longer is."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]  # type: ignore[assignment]
     """Whether an account is in anything, and if not, how near it was."""
     ListFamilies: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]  # type: ignore[assignment]
@@ -164,6 +176,30 @@ class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_finding_service_pb2.SplitFindingResponse, _abc.Awaitable[_finding_service_pb2.SplitFindingResponse]]:
         """Takes accounts that are not part of a finding out of it, in every run; or puts them back."""
+
+    @_abc_1.abstractmethod
+    def CreateRule(
+        self,
+        request: _finding_service_pb2.CreateRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.CreateRuleResponse, _abc.Awaitable[_finding_service_pb2.CreateRuleResponse]]:
+        """Puts organisations or accounts on an allow-list: findings that they explain are suppressed."""
+
+    @_abc_1.abstractmethod
+    def ListRules(
+        self,
+        request: _finding_service_pb2.ListRulesRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.ListRulesResponse, _abc.Awaitable[_finding_service_pb2.ListRulesResponse]]:
+        """Rules that suppress findings, newest first."""
+
+    @_abc_1.abstractmethod
+    def RevokeRule(
+        self,
+        request: _finding_service_pb2.RevokeRuleRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.RevokeRuleResponse, _abc.Awaitable[_finding_service_pb2.RevokeRuleResponse]]:
+        """Takes a rule back: what it suppressed no longer is."""
 
     @_abc_1.abstractmethod
     def GetAccount(
