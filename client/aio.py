@@ -50,6 +50,7 @@ from coterie.domain import (
     Twins,
     UnauthenticatedError,
     UnavailableError,
+    WebhookState,
 )
 from coterie.v1 import ingest_service_pb2
 
@@ -444,6 +445,22 @@ class AsyncClient:
             ConflictError: the server has no such folder, or the name is taken.
         """
         return await self._call(calls.create_backup(name))
+
+    async def list_webhooks(self) -> list[WebhookState]:
+        """How far webhook endpoints have been told, by name."""
+        return await self._call(calls.list_webhooks())
+
+    async def test_webhook(self, name: str) -> None:
+        """Send an endpoint a message of type `ping`, once.
+
+        Raises:
+            UnavailableError: it did not take it; the message says why.
+        """
+        await self._call(calls.test_webhook(name))
+
+    async def replay_webhook(self, name: str, *, after_event: int | None = None) -> int:
+        """Tell an endpoint again, by default from the first event it did not take; returns after which event."""
+        return await self._call(calls.replay_webhook(name, after_event))
 
     async def retain(self, *, outlook: bool = False) -> Retained:
         """Delete what is older than the service's settings allow, or with `outlook` only tell what that would be."""

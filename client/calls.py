@@ -40,6 +40,7 @@ from coterie.domain import (
     Stats,
     TextField,
     UnavailableError,
+    WebhookState,
 )
 from coterie.v1 import (
     admin_service_pb2,
@@ -410,6 +411,33 @@ def create_backup(name: str) -> Call[Backup]:
     return Call(
         lambda stubs, timeout_s: stubs.admin.CreateBackup(request, timeout=max(timeout_s, BACKUP_TIMEOUT_S)),
         wire.backup_from_wire,
+        repeatable=False,
+    )
+
+
+def list_webhooks() -> Call[list[WebhookState]]:
+    """How far endpoints have been told."""
+    request = admin_service_pb2.ListWebhooksRequest()
+    return Call(
+        lambda stubs, timeout_s: stubs.admin.ListWebhooks(request, timeout=timeout_s),
+        lambda answer: [wire.webhook_from_wire(item) for item in answer.webhooks],
+    )
+
+
+def test_webhook(name: str) -> Call[None]:
+    """Sends an endpoint a message; one that was refused is not sent again unasked."""
+    request = admin_service_pb2.TestWebhookRequest(name=name)
+    return Call(
+        lambda stubs, timeout_s: stubs.admin.TestWebhook(request, timeout=timeout_s), lambda _: None, repeatable=False
+    )
+
+
+def replay_webhook(name: str, after_event: int | None) -> Call[int]:
+    """Tells an endpoint again."""
+    request = admin_service_pb2.ReplayWebhookRequest(name=name, after_event=after_event)
+    return Call(
+        lambda stubs, timeout_s: stubs.admin.ReplayWebhook(request, timeout=timeout_s),
+        lambda answer: int(answer.after_event),
         repeatable=False,
     )
 

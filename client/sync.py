@@ -46,6 +46,7 @@ from coterie.domain import (
     TextMap,
     Token,
     Twins,
+    WebhookState,
 )
 from coterie.v1 import ingest_service_pb2
 
@@ -423,6 +424,22 @@ class Client:
             ConflictError: the server has no such folder, or the name is taken.
         """
         return self._call(calls.create_backup(name))
+
+    def list_webhooks(self) -> list[WebhookState]:
+        """How far webhook endpoints have been told, by name."""
+        return self._call(calls.list_webhooks())
+
+    def test_webhook(self, name: str) -> None:
+        """Send an endpoint a message of type `ping`, once.
+
+        Raises:
+            UnavailableError: it did not take it; the message says why.
+        """
+        self._call(calls.test_webhook(name))
+
+    def replay_webhook(self, name: str, *, after_event: int | None = None) -> int:
+        """Tell an endpoint again, by default from the first event it did not take; returns after which event."""
+        return self._call(calls.replay_webhook(name, after_event))
 
     def retain(self, *, outlook: bool = False) -> Retained:
         """Delete what is older than the service's settings allow, or with `outlook` only tell what that would be."""

@@ -6,6 +6,7 @@ services' business.
 
 import dataclasses
 from collections.abc import Iterable, Mapping
+from dataclasses import fields
 from enum import StrEnum
 from typing import Any, TypeVar
 
@@ -70,6 +71,7 @@ from coterie.domain import (
     TextField,
     UnauthenticatedError,
     UnavailableError,
+    WebhookState,
 )
 from coterie.v1 import (
     admin_service_pb2,
@@ -772,6 +774,16 @@ def stats_from_wire(message: admin_service_pb2.GetStatsResponse) -> Stats:
         runs_cut_off=message.runs_cut_off,
         snapshots_refused=message.snapshots_refused,
     )
+
+
+def webhook_to_wire(state: WebhookState) -> admin_service_pb2.Webhook:
+    """How far an endpoint has been told."""
+    return admin_service_pb2.Webhook(**{item.name: getattr(state, item.name) for item in fields(WebhookState)})
+
+
+def webhook_from_wire(message: admin_service_pb2.Webhook) -> WebhookState:
+    """How far an endpoint has been told."""
+    return WebhookState(**{item.name: getattr(message, item.name) for item in fields(WebhookState)})
 
 
 def retained_to_wire(retained: Retained) -> admin_service_pb2.RetainResponse:

@@ -128,6 +128,13 @@ from coterie.domain.watching import (
     Watch,
     WatchedPool,
 )
+from coterie.domain.webhooks import (
+    EventCause,
+    OutboxEvent,
+    WebhookState,
+    webhook_body,
+    webhook_type,
+)
 from coterie.domain.window import BenchmarkView, View, Window, WindowRows
 
 __all__ = [
@@ -175,6 +182,7 @@ __all__ = [
     "Erasure",
     "ErasureLedger",
     "ErasureProof",
+    "EventCause",
     "Evidence",
     "Exchange",
     "ExchangeId",
@@ -204,6 +212,7 @@ __all__ = [
     "NeighbourGraph",
     "NewRule",
     "NotFoundError",
+    "OutboxEvent",
     "OverloadedError",
     "ParameterSet",
     "PendingErasure",
@@ -246,6 +255,7 @@ __all__ = [
     "View",
     "Watch",
     "WatchedPool",
+    "WebhookState",
     "Window",
     "WindowRows",
     "check_exchange",
@@ -267,5 +277,7 @@ __all__ = [
     "rule_to_json",
     "template_of",
     "text_digest",
+    "webhook_body",
+    "webhook_type",
     "without_excluded",
 ]

@@ -499,10 +499,27 @@ def _add_upkeep_verbs(verbs: Any) -> None:
     doctor.add_argument("--quick", action="store_true", help="leave out what takes long: reading every file whole")
     _add_backup_verbs(verbs)
     _add_retain_verb(verbs)
+    _add_webhooks_verbs(verbs)
     _add_key_verbs(verbs)
     erase = _verb(verbs, "erase", cli_commands.erase, "erase an account and all that only it sent, for good")
     erase.add_argument("id", metavar="ACCOUNT", help="the account")
     erase.add_argument("--yes", action="store_true", help="do not ask")
+
+
+def _add_webhooks_verbs(verbs: Any) -> None:
+    parser = verbs.add_parser("webhooks", help="endpoints that are told of findings", allow_abbrev=False)
+    inner = parser.add_subparsers(metavar="VERB", required=True, title="verbs")
+    _verb(inner, "webhooks list", cli_review.webhooks, "tell how far each endpoint has been told")
+    test = _verb(inner, "webhooks test", cli_review.webhooks_test, "send an endpoint a ping, once")
+    replay = _verb(inner, "webhooks replay", cli_review.webhooks_replay, "tell an endpoint again, under the same ids")
+    replay.add_argument(
+        "--after",
+        type=_between(0, 2**62),
+        metavar="EVENT",
+        help="what came after this event (default: from the first that it did not take)",
+    )
+    for verb in (test, replay):
+        verb.add_argument("name", metavar="NAME", help="the endpoint")
 
 
 def _add_retain_verb(verbs: Any) -> None:

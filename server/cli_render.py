@@ -35,6 +35,7 @@ from coterie.domain import (
     Stats,
     Suppression,
     TextField,
+    WebhookState,
     format_time,
 )
 from coterie.server.cli_terminal import shown, styled
@@ -121,6 +122,22 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             number(len(finding.accounts)) + (f" +{number(len(finding.joined_since))}" if finding.joined_since else ""),
             _lineage(finding),
             _state(finding),
+        )
+    return made
+
+
+def webhooks_table(webhooks: Sequence[WebhookState]) -> Table:
+    """One row an endpoint: how far it was told, and what is wrong with it."""
+    made = table("endpoint", "url", "up to event", "taken", "dead", "trouble", right=("up to event", "taken", "dead"))
+    for item in webhooks:
+        trouble = f"{number(item.failures)} tries since {moment(item.failing_since_us)}: {shown(item.last_error)}"
+        made.add_row(
+            styled(item.name, "bold"),
+            styled(item.url or "no longer configured"),
+            number(item.cursor),
+            number(item.delivered),
+            number(item.dead),
+            trouble if item.failures else "",
         )
     return made
 

@@ -1,5 +1,6 @@
 """The verbs with which people decide: `review`, and what follows from decisions."""
 
+import dataclasses
 import os
 import pwd
 import time
@@ -141,6 +142,35 @@ def rules_revoke(session: Session) -> int:
     session.terminal.data(
         rule_to_json(rule), Text(f"{shown(rule.rule_id)} is revoked: what it suppressed no longer is")
     )
+    return 0
+
+
+def webhooks(session: Session) -> int:
+    """How far webhook endpoints have been told."""
+    with session.client() as client:
+        found = client.list_webhooks()
+    session.terminal.data({"webhooks": [dataclasses.asdict(item) for item in found]}, render.webhooks_table(found))
+    if not found:
+        session.terminal.say("there is no webhook endpoint: the setting webhooks_file names them")
+    return 0
+
+
+def webhooks_test(session: Session) -> int:
+    """Send an endpoint a message."""
+    name = session.options.name
+    with session.client() as client:
+        client.test_webhook(name)
+    session.terminal.data({"name": name, "taken": True}, Text(f"{shown(name)} took it"))
+    return 0
+
+
+def webhooks_replay(session: Session) -> int:
+    """Tell an endpoint again."""
+    name = session.options.name
+    with session.client() as client:
+        after_event = client.replay_webhook(name, after_event=session.options.after)
+    line = f"{shown(name)} is told again of what came after event {after_event:,}"
+    session.terminal.data({"name": name, "after_event": after_event}, Text(line))
     return 0
 
 

@@ -57,6 +57,12 @@ class Config:
     """Where the model runs: auto, cpu, cuda, cuda:1, ..."""
     lazy_model: bool = False
     """Load the model at first use and embed only when a run or a search asks for it, instead of in the background."""
+    webhooks_file: str = ""
+    """TOML file of endpoints that are told of findings, see docs/review.md; empty tells none."""
+    webhook_timeout_s: float = _number(10.0, 0.1, 120)
+    """How long a webhook endpoint may take to answer, seconds."""
+    webhook_give_up_s: float = _number(86_400.0, 1, 2_592_000)
+    """How long a webhook endpoint may fail before events are put to its dead letters, seconds."""
     schedule: str = ""
     """When to re-cluster unasked: an interval (30m, 6h, 1d) or a five-field cron expression in UTC; empty is never."""
     early_run_interval_s: float = _number(600.0, 0, 86_400)

@@ -94,6 +94,8 @@ from coterie.server.signals import Signal
 from coterie.server.stages import Stages
 from coterie.server.tracing import Span, begun, span
 from coterie.server.watching import EARLY, Watching
+from coterie.server.webhook_delivery import read_endpoints
+from coterie.server.webhooks import Webhooks
 from coterie.store import Store, open_store
 
 # FAISS, torch and detection take seconds to import: they come in at first use, so that listing findings is quick.
@@ -135,6 +137,13 @@ class Engine:
             emit(_LOGGER, logging.WARNING, "unclean_start", action="what was acknowledged is there; the rest goes on")
         self._runs = Runs(store, self._recluster_under_rules, self.changed, observer)
         self._rules = Rules(store)
+        self.webhooks = Webhooks(
+            store,
+            read_endpoints(Path(config.webhooks_file)) if config.webhooks_file else (),
+            self.changed,
+            timeout_s=config.webhook_timeout_s,
+            give_up_s=config.webhook_give_up_s,
+        )
         schedule = parse_schedule(config.schedule)
         self._scheduler: Scheduler | None = None
         if schedule is not None:
@@ -196,6 +205,7 @@ class Engine:
             self._retention.start()  # a verb that works on the folder itself deletes nothing by the way
         if self._scheduler is not None:
             self._scheduler.start()
+        self.webhooks.start()
 
     def warm_clustering(self) -> None:
         """Load and compile what a run needs: a second where it was compiled before, a minute where it was not."""

@@ -159,6 +159,34 @@ class AdminService(admin_service_pb2_grpc.AdminServiceServicer):
         erasure = await self._desk.call(self._desk.engine.erase_account, AccountId(request.account_id))
         return wire.erasure_to_wire(erasure)
 
+    async def ListWebhooks(
+        self, request: admin_service_pb2.ListWebhooksRequest, context: Context
+    ) -> admin_service_pb2.ListWebhooksResponse:
+        """How far webhook endpoints have been told."""
+        states = await self._desk.call_quick(self._desk.engine.webhooks.states)
+        return admin_service_pb2.ListWebhooksResponse(webhooks=[wire.webhook_to_wire(state) for state in states])
+
+    async def TestWebhook(
+        self, request: admin_service_pb2.TestWebhookRequest, context: Context
+    ) -> admin_service_pb2.TestWebhookResponse:
+        """Sends an endpoint a message, once."""
+        check_name(request.name, "name")
+        await self._desk.audit(context, "test_webhook", request.name)
+        await self._desk.call(self._desk.engine.webhooks.test, request.name)
+        return admin_service_pb2.TestWebhookResponse()
+
+    async def ReplayWebhook(
+        self, request: admin_service_pb2.ReplayWebhookRequest, context: Context
+    ) -> admin_service_pb2.ReplayWebhookResponse:
+        """Tells an endpoint again."""
+        check_name(request.name, "name")
+        after = request.after_event if request.HasField("after_event") else None
+        if after is not None and after < 0:
+            raise InvalidError("after_event is negative: 0 is the beginning", field="after_event")
+        await self._desk.audit(context, "replay_webhook", request.name)
+        went_back_to = await self._desk.call(self._desk.engine.webhooks.replay, request.name, after)
+        return admin_service_pb2.ReplayWebhookResponse(after_event=went_back_to)
+
     async def CreateBackup(
         self, request: admin_service_pb2.CreateBackupRequest, context: Context
     ) -> admin_service_pb2.CreateBackupResponse:

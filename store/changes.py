@@ -17,6 +17,7 @@ from coterie.domain import (
     BenchmarkItem,
     ConflictError,
     Erasure,
+    EventCause,
     Exchange,
     Finding,
     FindingId,
@@ -506,7 +507,7 @@ def finish_run(
         return
     watching.begin(transaction.connection, value.run_id, watch)
     for item in findings:
-        _insert_event(transaction, value.run_id, item.finding_id)
+        _insert_event(transaction, value.run_id, item.finding_id, EventCause.REPORTED)
     transaction.connection.executemany(
         "INSERT INTO standing (run_id, account_id, record) VALUES (?, ?, ?)",
         ((value.run_id, item.account_id, to_record(item)) for item in standings),
@@ -519,7 +520,7 @@ def add_review(
 ) -> Finding:
     """Record an entry in the history of a finding, an event for it, and the rule that is made with it."""
     reviewed = reviews.add(transaction, review, version)
-    _insert_event(transaction, reviewed.run_id, reviewed.finding_id)
+    _insert_event(transaction, reviewed.run_id, reviewed.finding_id, EventCause.REVIEWED)
     if rule is None:
         return reviewed
     rules.add(transaction, *rule)
@@ -532,7 +533,7 @@ def put_joined(
     """Record accounts that joined findings since a run, with an event for each; returns those that are new."""
     added = watching.put_joined(transaction, run_id, joined)
     for finding_id, _ in added:
-        _insert_event(transaction, run_id, finding_id)
+        _insert_event(transaction, run_id, finding_id, EventCause.JOINED)
     return added
 
 
@@ -554,10 +555,10 @@ def _delete_finding(connection: sqlite3.Connection, run_id: str, finding_id: str
         connection.execute(f"DELETE FROM {table} WHERE run_id = ? AND finding_id = ?", (run_id, finding_id))
 
 
-def _insert_event(transaction: Transaction, run_id: str, finding_id: str) -> None:
+def _insert_event(transaction: Transaction, run_id: str, finding_id: str, cause: EventCause) -> None:
     transaction.connection.execute(
-        "INSERT INTO event (event_id, run_id, finding_id) VALUES (?, ?, ?)",
-        (transaction.take("event"), run_id, finding_id),
+        "INSERT INTO event (event_id, run_id, finding_id, cause) VALUES (?, ?, ?, ?)",
+        (transaction.take("event"), run_id, finding_id, cause.value),
     )
 
 

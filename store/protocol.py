@@ -32,6 +32,7 @@ from coterie.domain import (
     IngestResult,
     JoinedAccount,
     LineageStep,
+    OutboxEvent,
     PendingErasure,
     Review,
     Rule,
@@ -47,6 +48,7 @@ from coterie.domain import (
     Token,
     Watch,
     WatchedPool,
+    WebhookState,
     WindowRows,
 )
 from coterie.domain import Sequence as LogSequence
@@ -482,6 +484,41 @@ class Store(Protocol):
 
     def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
         """The outbox after an event number: `(number, finding under its present review)`."""
+        ...
+
+    def outbox(self, after: int, limit: int) -> list[OutboxEvent]:
+        """As `events`, with why each is there."""
+        ...
+
+    # --- webhooks
+
+    def webhooks(self, urls: Mapping[str, str]) -> list[WebhookState]:
+        """How far each endpoint has been told, by name; `urls` are those of the configured ones."""
+        ...
+
+    def begin_webhook(self, name: str) -> int:
+        """The event after which an endpoint goes on; one that is new is told from now on."""
+        ...
+
+    def advance_webhook(self, name: str, before: int, event: int, *, delivered: bool) -> bool:
+        """Let an endpoint go on after an event; False, and nothing is done, where it is no longer at `before`."""
+        ...
+
+    def fail_webhook(self, name: str, error: str, time_us: int) -> tuple[int, int]:
+        """Record a try that failed; returns since when all did, and how many."""
+        ...
+
+    def give_up_webhook(self, name: str, before: int, event: int, error: str, time_us: int) -> bool:
+        """As `advance_webhook`, with the event put to the dead letters."""
+        ...
+
+    def replay_webhook(self, name: str, after_event: int | None) -> int:
+        """Go back to an event, None to the one before the first dead letter; later dead letters are let go.
+
+        Raises:
+            NotFoundError: there is no such endpoint.
+            ConflictError: None, and there are no dead letters.
+        """
         ...
 
     def last_event(self) -> int:

@@ -16,6 +16,7 @@ from coterie.domain import (
     SERVICE_REVIEWER,
     AccountId,
     ConflictError,
+    EventCause,
     ExcludedAccount,
     Finding,
     FindingId,
@@ -23,6 +24,7 @@ from coterie.domain import (
     InvalidError,
     Lineage,
     NotFoundError,
+    OutboxEvent,
     Review,
     ReviewAction,
     ReviewBasis,
@@ -74,21 +76,26 @@ def finding(connection: sqlite3.Connection, finding_id: FindingId, run_id: str =
     return under_review(connection, with_joined(connection, _reported(connection, row[0], group)))[0]
 
 
-def events(connection: sqlite3.Connection, after: int, limit: int) -> list[tuple[int, Finding]]:
+def outbox(connection: sqlite3.Connection, after: int, limit: int) -> list[OutboxEvent]:
     """The outbox after an event, each finding under what was decided by now."""
     rows = connection.execute(
-        "SELECT event_id, run_id, finding_id FROM event WHERE event_id > ? ORDER BY event_id LIMIT ?", (after, limit)
+        "SELECT event_id, run_id, finding_id, cause FROM event WHERE event_id > ? ORDER BY event_id LIMIT ?",
+        (after, limit),
     ).fetchall()
     merges = _merges(connection)
     wanted: dict[str, set[FindingId]] = defaultdict(set)
-    for _, run_id, finding_id in rows:
+    for _, run_id, finding_id, _ in rows:
         wanted[run_id].update(_group(merges, finding_id))
     reported = [item for run_id, ids in wanted.items() for item in _reported(connection, run_id, sorted(ids))]
     shown = {
         (item.run_id, item.finding_id): item for item in under_review(connection, with_joined(connection, reported))
     }
-    keyed = [(event_id, shown.get((run_id, _root(merges, finding_id)))) for event_id, run_id, finding_id in rows]
-    return [(event_id, item) for event_id, item in keyed if item is not None]
+    events = []
+    for event_id, run_id, finding_id, cause in rows:
+        item = shown.get((run_id, _root(merges, finding_id)))
+        if item is not None:
+            events.append(OutboxEvent(event_id, EventCause(cause) if cause else None, item))
+    return events
 
 
 def history(connection: sqlite3.Connection, finding_id: FindingId) -> list[Review]:

@@ -36,6 +36,7 @@ from coterie.domain import (
     JoinedAccount,
     LineageStep,
     NotFoundError,
+    OutboxEvent,
     PendingErasure,
     Review,
     Rule,
@@ -54,6 +55,7 @@ from coterie.domain import (
     UnavailableError,
     Watch,
     WatchedPool,
+    WebhookState,
     WindowRows,
     normalise,
     printable,
@@ -72,6 +74,7 @@ from coterie.store import (
     reviews,
     rules,
     watching,
+    webhooks,
 )
 from coterie.store.backup import copy_database
 from coterie.store.database import Readers, open_writer, translated
@@ -425,7 +428,36 @@ class SqliteStore(Store):
 
     def events(self, after: int, limit: int) -> list[tuple[int, Finding]]:
         with self._readers.snapshot() as connection:
-            return reviews.events(connection, after, limit)
+            return [(item.event, item.finding) for item in reviews.outbox(connection, after, limit)]
+
+    def outbox(self, after: int, limit: int) -> list[OutboxEvent]:
+        with self._readers.snapshot() as connection:
+            return reviews.outbox(connection, after, limit)
+
+    def webhooks(self, urls: Mapping[str, str]) -> list[WebhookState]:
+        with self._readers.snapshot() as connection:
+            return webhooks.states(connection, urls)
+
+    def begin_webhook(self, name: str) -> int:
+        return self._writer.run(
+            lambda transaction: webhooks.begin(transaction.connection, name, transaction.last("event"))
+        )
+
+    def advance_webhook(self, name: str, before: int, event: int, *, delivered: bool) -> bool:
+        return self._writer.run(
+            lambda transaction: webhooks.advance(transaction.connection, name, before, event, delivered=delivered)
+        )
+
+    def fail_webhook(self, name: str, error: str, time_us: int) -> tuple[int, int]:
+        return self._writer.run(lambda transaction: webhooks.fail(transaction.connection, name, error, time_us))
+
+    def give_up_webhook(self, name: str, before: int, event: int, error: str, time_us: int) -> bool:
+        return self._writer.run(
+            lambda transaction: webhooks.give_up(transaction.connection, name, before, event, error, time_us)
+        )
+
+    def replay_webhook(self, name: str, after_event: int | None) -> int:
+        return self._writer.run(lambda transaction: webhooks.replay(transaction.connection, name, after_event))
 
     def last_event(self) -> int:
         with self._readers.snapshot() as connection:

@@ -52,7 +52,7 @@ VERBS = (
     "serve", "ingest", "recluster", "findings", "finding", "families", "account", "search", "review",
     "benchmark register", "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
     "token mint", "token list", "token revoke", "whoami", "audit", "key new", "key rotate", "retain",
-    "rules", "rules allow", "rules revoke",
+    "rules", "rules allow", "rules revoke", "webhooks list", "webhooks test", "webhooks replay",
 )  # fmt: skip
 
 

@@ -55,6 +55,21 @@ class AdminServiceStub:
                 request_serializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupResponse.FromString,
                 _registered_method=True)
+        self.ListWebhooks = channel.unary_unary(
+                '/coterie.v1.AdminService/ListWebhooks',
+                request_serializer=coterie_dot_v1_dot_admin__service__pb2.ListWebhooksRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_admin__service__pb2.ListWebhooksResponse.FromString,
+                _registered_method=True)
+        self.TestWebhook = channel.unary_unary(
+                '/coterie.v1.AdminService/TestWebhook',
+                request_serializer=coterie_dot_v1_dot_admin__service__pb2.TestWebhookRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_admin__service__pb2.TestWebhookResponse.FromString,
+                _registered_method=True)
+        self.ReplayWebhook = channel.unary_unary(
+                '/coterie.v1.AdminService/ReplayWebhook',
+                request_serializer=coterie_dot_v1_dot_admin__service__pb2.ReplayWebhookRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_admin__service__pb2.ReplayWebhookResponse.FromString,
+                _registered_method=True)
 
 
 class AdminServiceServicer:
@@ -93,6 +108,27 @@ class AdminServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def ListWebhooks(self, request, context):
+        """How far webhook endpoints have been told.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def TestWebhook(self, request, context):
+        """Sends an endpoint a message of type `ping`, once; UNAVAILABLE, with the reason, when it does not take it.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
+    def ReplayWebhook(self, request, context):
+        """Tells an endpoint again; what it took before comes with the id it had.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
 
 def add_AdminServiceServicer_to_server(servicer, server):
     rpc_method_handlers = {
@@ -115,6 +151,21 @@ def add_AdminServiceServicer_to_server(servicer, server):
                     servicer.CreateBackup,
                     request_deserializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_admin__service__pb2.CreateBackupResponse.SerializeToString,
+            ),
+            'ListWebhooks': grpc.unary_unary_rpc_method_handler(
+                    servicer.ListWebhooks,
+                    request_deserializer=coterie_dot_v1_dot_admin__service__pb2.ListWebhooksRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_admin__service__pb2.ListWebhooksResponse.SerializeToString,
+            ),
+            'TestWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.TestWebhook,
+                    request_deserializer=coterie_dot_v1_dot_admin__service__pb2.TestWebhookRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_admin__service__pb2.TestWebhookResponse.SerializeToString,
+            ),
+            'ReplayWebhook': grpc.unary_unary_rpc_method_handler(
+                    servicer.ReplayWebhook,
+                    request_deserializer=coterie_dot_v1_dot_admin__service__pb2.ReplayWebhookRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_admin__service__pb2.ReplayWebhookResponse.SerializeToString,
             ),
     }
     generic_handler = grpc.method_handlers_generic_handler(
@@ -226,6 +277,87 @@ class AdminService:
             '/coterie.v1.AdminService/CreateBackup',
             coterie_dot_v1_dot_admin__service__pb2.CreateBackupRequest.SerializeToString,
             coterie_dot_v1_dot_admin__service__pb2.CreateBackupResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ListWebhooks(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.AdminService/ListWebhooks',
+            coterie_dot_v1_dot_admin__service__pb2.ListWebhooksRequest.SerializeToString,
+            coterie_dot_v1_dot_admin__service__pb2.ListWebhooksResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def TestWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.AdminService/TestWebhook',
+            coterie_dot_v1_dot_admin__service__pb2.TestWebhookRequest.SerializeToString,
+            coterie_dot_v1_dot_admin__service__pb2.TestWebhookResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def ReplayWebhook(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.AdminService/ReplayWebhook',
+            coterie_dot_v1_dot_admin__service__pb2.ReplayWebhookRequest.SerializeToString,
+            coterie_dot_v1_dot_admin__service__pb2.ReplayWebhookResponse.FromString,
             options,
             channel_credentials,
             insecure,

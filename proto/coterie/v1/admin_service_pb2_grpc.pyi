@@ -48,6 +48,12 @@ class AdminServiceStub:
     """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
     on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
     """
+    ListWebhooks: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ListWebhooksRequest, _admin_service_pb2.ListWebhooksResponse]
+    """How far webhook endpoints have been told."""
+    TestWebhook: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.TestWebhookRequest, _admin_service_pb2.TestWebhookResponse]
+    """Sends an endpoint a message of type `ping`, once; UNAVAILABLE, with the reason, when it does not take it."""
+    ReplayWebhook: _grpc.UnaryUnaryMultiCallable[_admin_service_pb2.ReplayWebhookRequest, _admin_service_pb2.ReplayWebhookResponse]
+    """Tells an endpoint again; what it took before comes with the id it had."""
 
 @_typing.type_check_only
 class AdminServiceAsyncStub(AdminServiceStub):
@@ -69,6 +75,12 @@ class AdminServiceAsyncStub(AdminServiceStub):
     """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
     on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
     """
+    ListWebhooks: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ListWebhooksRequest, _admin_service_pb2.ListWebhooksResponse]  # type: ignore[assignment]
+    """How far webhook endpoints have been told."""
+    TestWebhook: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.TestWebhookRequest, _admin_service_pb2.TestWebhookResponse]  # type: ignore[assignment]
+    """Sends an endpoint a message of type `ping`, once; UNAVAILABLE, with the reason, when it does not take it."""
+    ReplayWebhook: _aio.UnaryUnaryMultiCallable[_admin_service_pb2.ReplayWebhookRequest, _admin_service_pb2.ReplayWebhookResponse]  # type: ignore[assignment]
+    """Tells an endpoint again; what it took before comes with the id it had."""
 
 class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
     """Looks after the service."""
@@ -111,5 +123,29 @@ class AdminServiceServicer(metaclass=_abc_1.ABCMeta):
         """Writes a backup on the server's disk, into the folder that its setting `backup_dir` names, while everything goes
         on; answers when it is whole and synced. FAILED_PRECONDITION without that setting, or while another is written.
         """
+
+    @_abc_1.abstractmethod
+    def ListWebhooks(
+        self,
+        request: _admin_service_pb2.ListWebhooksRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ListWebhooksResponse, _abc.Awaitable[_admin_service_pb2.ListWebhooksResponse]]:
+        """How far webhook endpoints have been told."""
+
+    @_abc_1.abstractmethod
+    def TestWebhook(
+        self,
+        request: _admin_service_pb2.TestWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.TestWebhookResponse, _abc.Awaitable[_admin_service_pb2.TestWebhookResponse]]:
+        """Sends an endpoint a message of type `ping`, once; UNAVAILABLE, with the reason, when it does not take it."""
+
+    @_abc_1.abstractmethod
+    def ReplayWebhook(
+        self,
+        request: _admin_service_pb2.ReplayWebhookRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_admin_service_pb2.ReplayWebhookResponse, _abc.Awaitable[_admin_service_pb2.ReplayWebhookResponse]]:
+        """Tells an endpoint again; what it took before comes with the id it had."""
 
 def add_AdminServiceServicer_to_server(servicer: AdminServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
