@@ -25,6 +25,9 @@ DOSSIER_FAMILIES_MAX = 24
 DOSSIER_DAYS_MAX = 120
 DOSSIER_LINEAGE_MAX = 100
 
+ELSEWHERE_MAX = 1_000
+"""Other accounts up to which it is counted how many name a label: beyond, everybody does."""
+
 SHUFFLED_ITEMS_MAX = 1_000
 SHUFFLES = 400
 
@@ -195,7 +198,7 @@ class SharedAttribute:
 
     Attributes:
         accounts: how many of the accounts drawn name it.
-        elsewhere: how many other accounts name it in the run's window.
+        elsewhere: how many other accounts name it in the run's window; `ELSEWHERE_MAX` where it is as many or more.
     """
 
     name: str

@@ -13,6 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from markupsafe import Markup
 
 from coterie.domain import (
+    ELSEWHERE_MAX,
     Dossier,
     Evidence,
     Finding,
@@ -87,6 +88,7 @@ def write_report(
         version=version("coterie"),
         model_id=model_id,
         digest=_NO_DIGEST,
+        elsewhere_max=ELSEWHERE_MAX,
         reproduce=_reproduce(of_run, dossiers, redaction, whole=run is not None),
     )  # fmt: skip
     sha256 = hashlib.sha256(page.encode("utf-8", "replace")).hexdigest()

@@ -15,6 +15,7 @@ from coterie.domain import (
     DOSSIER_EXCHANGES_MAX,
     DOSSIER_FAMILIES_MAX,
     DOSSIER_LINEAGE_MAX,
+    ELSEWHERE_MAX,
     SHUFFLED_ITEMS_MAX,
     SHUFFLES,
     AccountId,
@@ -248,17 +249,14 @@ class Dossiers:
                 if count >= 2:
                     held.append((count, name, drawn.rows.attribute_values[name][value]))
         held.sort(key=lambda item: (-item[0], item[1], item[2]))
-        since_us, until_us = drawn.run.since_us, drawn.run.until_us
         return tuple(
-            SharedAttribute(
-                name,
-                value,
-                count,
-                self._store.count_accounts(SearchFilter(since_us=since_us, until_us=until_us, attributes={name: value}))
-                - count,
-            )
+            SharedAttribute(name, value, count, self._elsewhere(drawn.run, name, value, count))
             for count, name, value in held[:ATTRIBUTES_MAX]
         )
+
+    def _elsewhere(self, run: Run, name: str, value: str, own: int) -> int:
+        labelled = SearchFilter(since_us=run.since_us, until_us=run.until_us, attributes={name: value})
+        return self._store.count_accounts(labelled, limit=own + ELSEWHERE_MAX) - own
 
 
 def _sample(n: int, most: int, seed: int) -> NDArray[np.int64]:

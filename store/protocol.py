@@ -469,8 +469,8 @@ class Store(Protocol):
         """How many exchanges an account has in the whole store."""
         ...
 
-    def count_accounts(self, filter: SearchFilter = EVERYTHING) -> int:
-        """How many accounts have an exchange that passes the filter."""
+    def count_accounts(self, filter: SearchFilter = EVERYTHING, *, limit: int) -> int:
+        """How many accounts have an exchange that passes the filter; `limit` where there are as many or more."""
         ...
 
     def daily_exchanges(

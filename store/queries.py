@@ -292,11 +292,13 @@ def candidate_texts(
     return np.sort(np.array([row[0] for row in rows], dtype=np.int64))
 
 
-def count_accounts(connection: sqlite3.Connection, search_filter: SearchFilter) -> int:
-    """How many accounts have an exchange that passes the filter."""
+def count_accounts(connection: sqlite3.Connection, search_filter: SearchFilter, limit: int) -> int:
+    """How many accounts have an exchange that passes the filter; `limit` where there are as many or more."""
     conditions, parameters = _conditions(search_filter)
     where = f" WHERE {' AND '.join(conditions)}" if conditions else ""
-    return _number(connection, f"SELECT count(DISTINCT e.account_id) FROM exchange e{where}", *parameters)
+    # Without the limit a label that everybody has reads every row: 35 ms of 200,000.
+    distinct = f"SELECT DISTINCT e.account_id FROM exchange e{where} LIMIT ?"
+    return _number(connection, f"SELECT count(*) FROM ({distinct})", *parameters, limit)
 
 
 def text_accounts(connection: sqlite3.Connection, text_id: TextId) -> int:

@@ -416,9 +416,9 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.account_exchanges(connection, account_id)
 
-    def count_accounts(self, filter: SearchFilter = EVERYTHING) -> int:
+    def count_accounts(self, filter: SearchFilter = EVERYTHING, *, limit: int) -> int:
         with self._readers.snapshot() as connection:
-            return queries.count_accounts(connection, filter)
+            return queries.count_accounts(connection, filter, limit)
 
     def daily_exchanges(
         self, account_ids: Collection[AccountId], since_us: int, until_us: int

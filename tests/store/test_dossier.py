@@ -84,9 +84,9 @@ def test_daily_exchanges_and_counted_accounts(store: SqliteStore, exchange: Call
     assert {(name, day): n for name, days in found.items() for day, n in days.items()} == {
         key: n for key, n in expected.items() if key[0] != "a3"
     }
-    assert store.count_accounts() == 4
+    assert [store.count_accounts(limit=most) for most in (9, 4, 2)] == [4, 4, 2]
     labelled = SearchFilter(since_us=since_us, until_us=since_us + 3_600_000_000, attributes={"asn": "AS1"})
-    assert store.count_accounts(labelled) == len(
+    assert store.count_accounts(labelled, limit=9) == len(
         {
             item.account_id
             for item in within

@@ -2280,7 +2280,7 @@ class SharedAttribute(_message.Message):
     accounts: _builtins.int
     """How many of the accounts drawn name it, at least 2."""
     elsewhere: _builtins.int
-    """How many other accounts name it in the run's window."""
+    """How many other accounts name it in the run's window; 1000 where it is as many or more."""
     def __init__(
         self,
         *,
