@@ -23,6 +23,7 @@ from bench_store import DIM, make_batches
 
 from coterie.domain import Exchange, TextMode, TextPolicy
 from coterie.server.pseudonyms import Pseudonyms
+from coterie.server.retention import SLICE_EXCHANGES
 from coterie.store import Belongings, SqliteStore, open_store
 
 KEY = bytes(range(32))
@@ -86,6 +87,7 @@ def measure(folder: Path, policy: TextPolicy, batches: list[list[Exchange]]) -> 
         timed(found, "embed", lambda: embed(store))
         account = batches[0][0].account_id
         timed(found, "erasure", lambda: erase(store, account, found))
+        timed(found, "retention", lambda: retain(store, batches, found))
         found["database_mb"] = sum(path.stat().st_size for path in folder.iterdir()) / 1e6
     return found
 
@@ -112,6 +114,21 @@ def erase(store: SqliteStore, account: Any, found: dict[str, float]) -> None:
     found["proof_mb"] = proof.bytes_read / 1e6
     found["erased_exchanges"] = erased.exchanges
     found["compacted"] = proof.compacted
+
+
+def retain(store: SqliteStore, batches: list[list[Exchange]], found: dict[str, float]) -> None:
+    """Let go of the older half, a slice at a time; how long the longest slice kept the writer."""
+    before_us = batches[len(batches) // 2][0].time_us
+    longest = count = 0.0
+    while True:
+        started = time.perf_counter()
+        gone, _ = store.drop_exchanges(before_us, SLICE_EXCHANGES, 1)
+        longest = max(longest, time.perf_counter() - started)
+        if not gone:
+            break
+        count += gone
+    found["retained_exchanges"] = count
+    found["retention_slice_s_max"] = longest
 
 
 def timed(found: dict[str, float], name: str, work: Callable[[], object]) -> None:

@@ -531,8 +531,8 @@ class Engine:
         """
         check_name(account_id, "account_id")
         account_id = self._names.account(account_id)
-        if self.store.erased_at(account_id) is None:
-            self._check_account(account_id)
+        if not self.store.is_named(account_id) and self.store.erased_at(account_id) is None:
+            raise NotFoundError(f"account {account_id} is named nowhere here")
         erasure = self._eraser.erase(account_id)
         self._observer.erased(erasure)
         self.changed.notify()

@@ -638,6 +638,7 @@ def erase_account(
     connection.execute("DELETE FROM view_vector")
     changed = _erase_from_findings(connection, account_id, {row[0] for row in rows}, removed)
     reviews.erase_account(connection, account_id)
+    _erase_from_reasons(connection, account_id)
     _erase_from_standings(connection, account_id)
     families.erase(connection, account_id, {row[0] for row in rows}, removed)
     watching.erase(connection, account_id, removed)
@@ -759,6 +760,17 @@ def _erase_from_reviews(connection: sqlite3.Connection, account_id: AccountId, f
         reviews.erase_finding(connection, finding_id)
         return
     rows = connection.execute("SELECT review_id, reason FROM review WHERE finding_id = ?", (finding_id,)).fetchall()
+    connection.executemany(
+        "UPDATE review SET reason = ? WHERE review_id = ?",
+        ((_scrubbed(reason, account_id), review_id) for review_id, reason in rows),
+    )
+
+
+def _erase_from_reasons(connection: sqlite3.Connection, account_id: AccountId) -> None:
+    """Whoever reviewed another finding may have named the account there."""
+    rows = connection.execute(
+        "SELECT review_id, reason FROM review WHERE instr(reason, ?) > 0", (account_id,)
+    ).fetchall()
     connection.executemany(
         "UPDATE review SET reason = ? WHERE review_id = ?",
         ((_scrubbed(reason, account_id), review_id) for review_id, reason in rows),

@@ -70,6 +70,14 @@ def erased_at(connection: sqlite3.Connection, account_id: AccountId) -> int | No
     return _erased_at(connection, folder_key(connection), [account_id]).get(account_id)
 
 
+def is_named(connection: sqlite3.Connection, account_id: AccountId) -> bool:
+    """Whether anything stored names an account, such as a finding whose exchanges are gone by their age."""
+    return any(
+        connection.execute(f"SELECT 1 FROM {table} WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
+        for table in _NAMING
+    )
+
+
 def begin(transaction: "Transaction", account_id: AccountId, time_us: int) -> PendingErasure:
     """Record that an account is to be erased; one that is pending already stays as it is."""
     connection = transaction.connection

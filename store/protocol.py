@@ -721,6 +721,10 @@ class Store(Protocol):
         """Erasures that a crash cut off, or that `adopt_erasures` left to be done, oldest first."""
         ...
 
+    def is_named(self, account_id: AccountId) -> bool:
+        """Whether anything stored names an account: its exchanges, or a finding that outlived them."""
+        ...
+
     def erased_at(self, account_id: AccountId) -> int | None:
         """When an account was last erased, microseconds since the epoch; None if never."""
         ...

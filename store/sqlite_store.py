@@ -585,6 +585,10 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return erasing.pending(connection)
 
+    def is_named(self, account_id: AccountId) -> bool:
+        with self._readers.snapshot() as connection:
+            return erasing.is_named(connection, account_id)
+
     def erased_at(self, account_id: AccountId) -> int | None:
         with self._readers.snapshot() as connection:
             return erasing.erased_at(connection, account_id)

@@ -250,6 +250,8 @@ def test_a_finding_tells_that_its_exemplars_are_gone(
     finding, _, exemplars = kept.finding(FindingId("f-big"))
     assert finding.exemplars == ("e00001", "e00002")
     assert [item.exchange_id for item in exemplars] == ["e00002"]
+    assert kept.erase_account(AccountId("account-1")).findings_changed == 1  # it outlived its exchanges
+    assert [account.account_id for account in kept.finding(FindingId("f-big"))[0].accounts] == ["account-2"]
     shown = io.StringIO()
     Console(width=200, file=shown).print(finding_page(finding, [], exemplars))
     assert "1 of its 2 exemplars are no longer stored" in shown.getvalue()

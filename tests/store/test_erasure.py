@@ -22,6 +22,7 @@ from coterie.domain import (
     Finding,
     NotFoundError,
     Review,
+    ReviewAction,
     ReviewState,
     Run,
     RunState,
@@ -392,6 +393,18 @@ def test_an_account_that_comes_back_is_told(store: SqliteStore, exchange: Make) 
     store.finish_erasure(pending, 11)
     proof = store.prove_erasure("account-1", belongings)
     assert (proof.returned, proof.complete) == (1, True)
+
+
+def test_a_history_that_names_the_account_anywhere_forgets_it(
+    store: SqliteStore, exchange: Make, run: Callable[..., Run], finding: Callable[..., Finding]
+) -> None:
+    store.append([exchange(1, account_id="account-1"), exchange(2, account_id="b"), exchange(3, account_id="c")])
+    finish(store, run("r1"), [finding("f", ("account-1", "b", "c")), finding("g", ("b", "c"))], [])
+    store.add_review(Review("f", ReviewState.OPEN, "not them", "ann", 1, ReviewAction.SPLIT, accounts=("account-1",)))
+    store.add_review(Review("g", ReviewState.OPEN, "as account-1 did", "ann", 2, ReviewAction.COMMENT))
+    proof = proved(store, "account-1")
+    assert proof.residues == ()
+    assert [item.reason for item in store.reviews("g")] == ["as (erased) did"]
 
 
 # What was asked for stands
