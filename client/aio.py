@@ -12,7 +12,14 @@ from numpy.typing import ArrayLike
 
 from coterie.client import calls, calls_access, calls_explore, wire
 from coterie.client.channel import TIMEOUT_DEFAULT_S, Stubs, Tls, channel_options, check_address, check_token
-from coterie.client.ingest import BATCH_DEFAULT, IN_FLIGHT_DEFAULT, REJECTIONS_KEPT_DEFAULT, Ingest, IngestSummary
+from coterie.client.ingest import (
+    BATCH_DEFAULT,
+    IN_FLIGHT_DEFAULT,
+    REJECTIONS_KEPT_DEFAULT,
+    Ingest,
+    IngestSummary,
+    check_stream_id,
+)
 from coterie.client.retry import RetryPolicy
 from coterie.domain import (
     LIMITS,
@@ -138,6 +145,7 @@ class AsyncClient:
         batch: int = BATCH_DEFAULT,
         in_flight: int = IN_FLIGHT_DEFAULT,
         rejections_kept: int = REJECTIONS_KEPT_DEFAULT,
+        stream_id: str = "",
         on_progress: Callable[[IngestSummary], None] | None = None,
     ) -> IngestSummary:
         """Stream exchanges in; returns when all of them are durable or refused.
@@ -150,13 +158,17 @@ class AsyncClient:
             batch: exchanges in a message, up to `LIMITS.batch_exchanges_max`.
             in_flight: batches sent ahead of their answers.
             rejections_kept: how many rejections the summary lists; all are counted.
+            stream_id: a name for this input. The server keeps how far it is durable under it, and the same input
+                given again goes on there: its first exchanges are read and passed over.
             on_progress: called after each answered batch.
 
         Raises:
             CoterieError: the stream could not be kept up; what was answered before is durable.
         """
-        state = Ingest(batch, in_flight, rejections_kept, self._retry)
-        requests = _requests(state, exchanges)
+        check_stream_id(stream_id)
+        start = await self.ingest_position(stream_id) if stream_id else 0
+        state = Ingest(batch, in_flight, rejections_kept, self._retry, stream_id, start)
+        requests = _requests(state, exchanges, start)
         while (broken := await self._ingest_stream(state, requests, on_progress)) is not None:
             await asyncio.sleep(state.failed(broken))
         return state.summary
@@ -198,6 +210,10 @@ class AsyncClient:
                 if isinstance(refused, (UnauthenticatedError, DeniedError)):
                     return refused
         return broken
+
+    async def ingest_position(self, stream_id: str) -> int:
+        """How far a named stream is durable, in exchanges of its input; 0 for one that is not known."""
+        return await self._call(calls.ingest_position(stream_id))
 
     async def search(
         self,
@@ -544,9 +560,13 @@ class AsyncClient:
 
 
 async def _requests(
-    state: Ingest, exchanges: Iterable[Exchange] | AsyncIterable[Exchange]
+    state: Ingest, exchanges: Iterable[Exchange] | AsyncIterable[Exchange], start: int
 ) -> AsyncIterator[ingest_service_pb2.IngestRequest]:
+    skipped = 0
     async for exchange in _each(exchanges):
+        if skipped < start:
+            skipped += 1
+            continue
         full = state.push(exchange)
         if full is not None:
             yield state.sending(full)

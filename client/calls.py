@@ -46,6 +46,7 @@ from coterie.v1 import (
     admin_service_pb2,
     benchmark_service_pb2,
     finding_service_pb2,
+    ingest_service_pb2,
     run_service_pb2,
     search_service_pb2,
     types_pb2,
@@ -386,6 +387,15 @@ def match_benchmarks(texts: Sequence[str]) -> Call[list[list[BenchmarkMatch]]]:
     return Call(
         lambda stubs, timeout_s: stubs.benchmark.MatchBenchmarks(request, timeout=timeout_s),
         lambda answer: [wire.text_matches_from_wire(matches) for matches in answer.texts],
+    )
+
+
+def ingest_position(stream_id: str) -> Call[int]:
+    """How far a named stream is durable."""
+    request = ingest_service_pb2.GetIngestPositionRequest(stream_id=stream_id)
+    return Call(
+        lambda stubs, timeout_s: stubs.ingest.GetIngestPosition(request, timeout=timeout_s),
+        lambda answer: int(answer.position),
     )
 
 

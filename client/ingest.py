@@ -39,6 +39,7 @@ class IngestSummary:
         rejected: refused; `reasons` counts them by reason.
         rejections: the first of them; `index` is the exchange's place in what was passed to `ingest`, from 0.
         last_sequence: the last durable sequence of the store; 0 when nothing was answered.
+        skipped: exchanges that were passed over, because they were durable under the name of the stream before.
         batches: batches answered. `retries`: how often a stream had to be opened again.
     """
 
@@ -50,6 +51,7 @@ class IngestSummary:
     last_sequence: Sequence = Sequence(0)
     batches: int = 0
     retries: int = 0
+    skipped: int = 0
 
     @property
     def answered(self) -> int:
@@ -65,29 +67,47 @@ class Batch:
     positions: list[int]
 
 
+def check_stream_id(stream_id: str) -> None:
+    """Raise InvalidError for a name that no stream can have; an empty one is none."""
+    if len(stream_id) > LIMITS.id_chars_max:
+        raise InvalidError(f"stream_id has more than {LIMITS.id_chars_max} characters", field="stream_id")
+
+
 class Ingest:
     """One ingest.
 
     Args:
         batch: exchanges in a message, 1 to `LIMITS.batch_exchanges_max`; fewer where bytes run out first.
         in_flight: batches sent and not answered, at most.
+        stream_id: the name under which the server keeps how far this ingest is; empty for none.
+        start: how many exchanges are durable under that name already, and are not pushed.
 
     Raises:
         InvalidError: a size out of its range.
     """
 
-    def __init__(self, batch: int, in_flight: int, rejections_kept: int, retry: RetryPolicy) -> None:
+    def __init__(
+        self,
+        batch: int,
+        in_flight: int,
+        rejections_kept: int,
+        retry: RetryPolicy,
+        stream_id: str = "",
+        start: int = 0,
+    ) -> None:
         if not 1 <= batch <= LIMITS.batch_exchanges_max:
             raise InvalidError(f"batch must lie between 1 and {LIMITS.batch_exchanges_max}", field="batch")
         if in_flight < 1:
             raise InvalidError("in_flight must be at least 1", field="in_flight")
-        self.summary = IngestSummary()
+        self.summary = IngestSummary(skipped=start)
+        self._stream_id = stream_id
+        self._start = start
         self._batch = batch
         self._in_flight = in_flight
         self._rejections_kept = rejections_kept
         self._retry = retry
         self._failures = 0
-        self._seen = 0
+        self._seen = start
         self._next_number = 1
         self._messages: list[types_pb2.Exchange] = []
         self._positions: list[int] = []
@@ -106,7 +126,7 @@ class Ingest:
         size_bytes = message.ByteSize() + _FRAME_BYTES
         full = None
         if len(self._messages) >= self._batch or self._size_bytes + size_bytes > _BATCH_BYTES_MAX:
-            full = self.flush()
+            full = self._flush(position)
         self._messages.append(message)
         self._positions.append(position)
         self._size_bytes += size_bytes
@@ -114,9 +134,19 @@ class Ingest:
 
     def flush(self) -> Batch | None:
         """What is left as a last, smaller batch; None when nothing is."""
+        return self._flush(self._seen)
+
+    def _flush(self, stop: int) -> Batch | None:
         if not self._messages:
             return None
-        request = ingest_service_pb2.IngestRequest(batch_number=self._next_number, exchanges=self._messages)
+        request = ingest_service_pb2.IngestRequest(
+            batch_number=self._next_number,
+            exchanges=self._messages,
+            stream_id=self._stream_id,
+            start=self._start if self._stream_id else 0,
+            stop=stop if self._stream_id else 0,
+        )
+        self._start = stop
         batch = Batch(request, self._positions)
         self._next_number += 1
         self._messages, self._positions, self._size_bytes = [], [], 0

@@ -16,6 +16,7 @@ from coterie.domain import (
     AccountFamily,
     AccountId,
     AccountReport,
+    Backlog,
     Backup,
     Benchmark,
     BenchmarkItem,
@@ -62,6 +63,7 @@ from coterie.domain import (
     RunState,
     SearchFilter,
     SearchResult,
+    SegmentState,
     Sequence,
     Severity,
     Slice,
@@ -751,6 +753,13 @@ def stats_to_wire(stats: Stats) -> admin_service_pb2.GetStatsResponse:
         unclean_start=stats.unclean_start,
         runs_cut_off=stats.runs_cut_off,
         snapshots_refused=stats.snapshots_refused,
+        backlog=admin_service_pb2.Backlog(
+            texts=stats.backlog.texts,
+            tokens=stats.backlog.tokens,
+            oldest_s=stats.backlog.oldest_s,
+            tokens_per_s=stats.backlog.tokens_per_s,
+        ),
+        index_segments=[_segment_to_wire(segment) for segment in stats.segments],
     )
 
 
@@ -773,6 +782,32 @@ def stats_from_wire(message: admin_service_pb2.GetStatsResponse) -> Stats:
         unclean_start=message.unclean_start,
         runs_cut_off=message.runs_cut_off,
         snapshots_refused=message.snapshots_refused,
+        backlog=Backlog(
+            message.backlog.texts, message.backlog.tokens, message.backlog.oldest_s, message.backlog.tokens_per_s
+        ),
+        segments=tuple(_segment_from_wire(segment) for segment in message.index_segments),
+    )
+
+
+def _segment_to_wire(segment: SegmentState) -> admin_service_pb2.IndexSegment:
+    return admin_service_pb2.IndexSegment(
+        field=TEXT_FIELDS[segment.field],
+        rows=segment.rows,
+        tail_rows=segment.tail_rows,
+        lists=segment.lists,
+        probes=segment.probes,
+        recall=segment.recall or 0.0,
+    )
+
+
+def _segment_from_wire(message: admin_service_pb2.IndexSegment) -> SegmentState:
+    return SegmentState(
+        field=text_field_from_wire(message.field),
+        rows=message.rows,
+        tail_rows=message.tail_rows,
+        lists=message.lists,
+        probes=message.probes,
+        recall=message.recall or None,
     )
 
 

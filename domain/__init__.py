@@ -38,6 +38,7 @@ from coterie.domain.exchange import (
     Exchange,
     check_exchange,
     exchange_from_json,
+    exchange_from_record,
     exchange_to_json,
     format_time,
     parse_time,
@@ -84,6 +85,7 @@ from coterie.domain.privacy import (
 )
 from coterie.domain.queries import (
     AccountReport,
+    Backlog,
     Backup,
     Benchmark,
     BenchmarkItem,
@@ -94,7 +96,9 @@ from coterie.domain.queries import (
     Rejection,
     SearchFilter,
     SearchResult,
+    SegmentState,
     Stats,
+    StreamPart,
     TextField,
 )
 from coterie.domain.readings import READINGS, Reading, reading_of
@@ -120,7 +124,7 @@ from coterie.domain.rules import (
     template_of,
 )
 from coterie.domain.runs import ERASED, ParameterSet, Run, RunState, Slice
-from coterie.domain.text import normalise, text_digest
+from coterie.domain.text import estimated_tokens, normalise, text_digest
 from coterie.domain.watching import (
     WATCHED_POOLS_MAX,
     WATCHED_TEXTS_MAX,
@@ -167,6 +171,7 @@ __all__ = [
     "AuditEntry",
     "AuditRow",
     "AuditVerdict",
+    "Backlog",
     "Backup",
     "Benchmark",
     "BenchmarkItem",
@@ -234,6 +239,7 @@ __all__ = [
     "RunState",
     "SearchFilter",
     "SearchResult",
+    "SegmentState",
     "Sequence",
     "Severity",
     "SharedAttribute",
@@ -242,6 +248,7 @@ __all__ = [
     "Slice",
     "Standing",
     "Stats",
+    "StreamPart",
     "Suppression",
     "TextField",
     "TextId",
@@ -261,8 +268,10 @@ __all__ = [
     "Window",
     "WindowRows",
     "check_exchange",
+    "estimated_tokens",
     "evidence_to_json",
     "exchange_from_json",
+    "exchange_from_record",
     "exchange_to_json",
     "explained",
     "family_to_json",

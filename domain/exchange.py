@@ -116,6 +116,15 @@ def exchange_from_json(line: str | bytes) -> Exchange:
         raise InvalidError("not a JSON object on one line", reason="bad_json") from error
     if not isinstance(record, dict):
         raise InvalidError("not a JSON object", reason="bad_json")
+    return exchange_from_record(record)
+
+
+def exchange_from_record(record: Mapping[str, Any]) -> Exchange:
+    """The fields of an input line, under their names, as a checked `Exchange`.
+
+    Raises:
+        InvalidError: an unknown or missing field, a wrong type, or a value out of its limits.
+    """
     unknown = sorted(set(record) - _JSON_FIELDS.keys())
     if unknown:
         name = printable(unknown[0][:64])

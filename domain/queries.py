@@ -59,6 +59,49 @@ class Rejection:
 
 
 @dataclass(frozen=True, slots=True)
+class StreamPart:
+    """Which part of a named stream a batch is: exchanges [start, stop) of its input, counted from 0."""
+
+    stream_id: str
+    start: int
+    stop: int
+
+
+@dataclass(frozen=True, slots=True)
+class Backlog:
+    """What waits to be embedded.
+
+    Attributes:
+        texts: how many. `tokens`: about how many.
+        oldest_s: since when the first of them waits, at least since the service was started.
+        tokens_per_s: how fast they were embedded lately; 0 when that is not known.
+    """
+
+    texts: int
+    tokens: int
+    oldest_s: float = 0.0
+    tokens_per_s: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class SegmentState:
+    """How one segment of the search index is searched.
+
+    Attributes:
+        rows: all of them. `tail_rows`: those among them that are searched exactly.
+        lists: 0 while everything is searched exactly. `probes`: how many of them a search looks at.
+        recall: recall@10 measured on rows of its own with these probes; 1.0 without lists, None before it was measured.
+    """
+
+    field: TextField
+    rows: int
+    tail_rows: int
+    lists: int
+    probes: int
+    recall: float | None
+
+
+@dataclass(frozen=True, slots=True)
 class IngestResult:
     """What became of a batch.
 
@@ -67,12 +110,17 @@ class IngestResult:
         duplicates: exchanges that were already there with the same content.
         rejections: the rest.
         last_sequence: the last durable sequence of the store when this batch was durable.
+        position: how far the stream of the batch is durable; 0 where it has no name.
+        queued_texts, queued_tokens: what now waits to be embedded because of this batch; the tokens are estimated.
     """
 
     stored: int
     duplicates: int
     rejections: tuple[Rejection, ...]
     last_sequence: Sequence
+    position: int = 0
+    queued_texts: int = 0
+    queued_tokens: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -133,6 +181,8 @@ class Stats:
     unclean_start: bool = False
     runs_cut_off: int = 0
     snapshots_refused: int = 0
+    backlog: Backlog = Backlog(0, 0)
+    segments: tuple[SegmentState, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -13,6 +13,15 @@ def normalise(text: str) -> str:
     return " ".join(unicodedata.normalize("NFC", text).split())
 
 
+TOKENS_PER_TEXT_MAX = 2_048
+"""Tokens of a text that are embedded at most: eight windows of 256."""
+
+
+def estimated_tokens(chars: int) -> int:
+    """About how many tokens a text of so many characters costs to embed: four characters each, and two around it."""
+    return min(TOKENS_PER_TEXT_MAX, chars // 4 + 2)
+
+
 def text_digest(normalised: str) -> bytes:
     """16 bytes that identify a normalised text (BLAKE2b-128)."""
     return hashlib.blake2b(normalised.encode("utf-8"), digest_size=16).digest()

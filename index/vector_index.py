@@ -55,14 +55,14 @@ class IndexState:
     Attributes:
         rows: all of them. `tail_rows`: those among them that are searched exactly.
         lists: 0 while everything is searched exactly. `probes`: how many of them a search looks at.
-        recall: recall@10 measured on rows of its own with these probes; 1.0 without lists.
+        recall: recall@10 measured on rows of its own with these probes; 1.0 without lists, None before it was.
     """
 
     rows: int
     tail_rows: int
     lists: int
     probes: int
-    recall: float
+    recall: float | None
 
 
 class VectorIndex:
@@ -113,7 +113,8 @@ class VectorIndex:
         if view.coarse is None:
             return IndexState(len(view), len(view), 0, 0, 1.0)
         coarse = view.coarse
-        return IndexState(len(view), len(view.tail.ids), coarse.lists, coarse.probes, coarse.recall)
+        recall = None if math.isnan(coarse.recall) else coarse.recall
+        return IndexState(len(view), len(view.tail.ids), coarse.lists, coarse.probes, recall)
 
     def ids(self) -> NDArray[np.int64]:
         """The ids held, int64[n], ascending."""

@@ -54,6 +54,7 @@ METHODS: Mapping[str, Role | Door] = {
     "/grpc.reflection.v1alpha.ServerReflection/ServerReflectionInfo": Door.ANY_ROLE,
     "/coterie.v1.IngestService/Ingest": Role.INGEST,
     "/coterie.v1.IngestService/IngestBatch": Role.INGEST,
+    "/coterie.v1.IngestService/GetIngestPosition": Role.INGEST,
     "/coterie.v1.SearchService/Search": Role.ANALYST,
     "/coterie.v1.RunService/StartRun": Role.ANALYST,
     "/coterie.v1.RunService/GetRun": Role.ANALYST,

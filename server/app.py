@@ -67,6 +67,7 @@ if TYPE_CHECKING:  # pages and their templates are for who serves a console
 
 _LOGGER = logging.getLogger(__name__)
 _QUICK_THREADS = 4
+_INGEST_THREADS = 2  # it is Python that they run: more would only wait for each other
 _SOCKET = "socket"
 _SOCKET_PATH_BYTES_MAX = 103  # what every system takes; Linux takes 107
 
@@ -107,7 +108,8 @@ class Server:
         self._workers = ThreadPoolExecutor(config.worker_threads, thread_name_prefix="coterie-call")
         # Calls that only reach the store: they must not wait behind those that embed or search.
         self._quick_workers = ThreadPoolExecutor(_QUICK_THREADS, thread_name_prefix="coterie-quick")
-        self._desk = Desk(engine, self._workers, self._quick_workers)
+        self._ingest_workers = ThreadPoolExecutor(_INGEST_THREADS, thread_name_prefix="coterie-ingest")
+        self._desk = Desk(engine, self._workers, self._quick_workers, self._ingest_workers)
         beyond = [listen for listen in (config.listen, config.console_listen) if not _stays_here(listen)]
         self._in_clear = [] if config.tls else beyond
         self._guard = Guard(
@@ -260,7 +262,7 @@ class Server:
         self._engine.changed.notify()
         await stopped
         # What outlived its grace has lost its caller; nobody waits for it.
-        for workers in (self._workers, self._quick_workers):
+        for workers in (self._workers, self._quick_workers, self._ingest_workers):
             workers.shutdown(wait=False, cancel_futures=True)
 
     def _add_services(self) -> None:

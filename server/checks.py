@@ -13,6 +13,7 @@ from coterie.domain import (
     ReviewAction,
     SearchFilter,
     Slice,
+    StreamPart,
     normalise,
     printable,
 )
@@ -21,6 +22,16 @@ _FILE_NAME = re.compile(r"[A-Za-z0-9_-][A-Za-z0-9._-]*")
 
 GRAPH_K_PER_SAMPLE = 3
 """Neighbours that the graph keeps for each unit of min_samples: with fewer, cores lie farther than they do."""
+
+
+def check_part(part: StreamPart) -> None:
+    """Check the name of a stream and where a batch stands in it. Raises InvalidError."""
+    check_name(part.stream_id, "stream_id")
+    if not 0 <= part.start < part.stop < 2**62:
+        raise InvalidError(
+            f"the batch is exchanges [{part.start}, {part.stop}) of its stream, which is no part of one",
+            field="stop",
+        )
 
 
 def check_name(value: str, field: str) -> None:

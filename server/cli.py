@@ -168,7 +168,13 @@ def _add_data_verbs(verbs: Any) -> None:
     serve = _verb(verbs, "serve", cli_commands.serve, "serve the data folder over gRPC until stopped", data=False)
     _add_settings(serve)
     ingest = _verb(verbs, "ingest", cli_commands.ingest, "read exchanges in; returns when they are durable")
-    ingest.add_argument("file", metavar="FILE", help="JSON lines, gzipped or not; - is stdin")
+    ingest.add_argument("file", metavar="FILE", help="JSON lines, gzipped or not, or Parquet; - is stdin")
+    ingest.add_argument(
+        "--stream",
+        metavar="NAME",
+        default="",
+        help="keep under this name how far the file is stored, and go on there when it is given again",
+    )
     ingest.add_argument(
         "--batch",
         type=_between(1, LIMITS.batch_exchanges_max),

@@ -38,7 +38,7 @@ from coterie.domain import (
     review_to_json,
 )
 from coterie.server import cli_render as render
-from coterie.server.cli_files import Exchanges, Lines, Problem, open_lines, read_benchmark, read_names
+from coterie.server.cli_files import Exchanges, Lines, ParquetRows, Problem, open_exchanges, read_benchmark, read_names
 from coterie.server.cli_terminal import Meter, Terminal, shown
 from coterie.server.config import Config, client_token, load_config
 
@@ -141,11 +141,16 @@ def serve(session: Session) -> int:
 def ingest(session: Session) -> int:
     """Stream a file in; 1 when anything of it was refused."""
     terminal = session.terminal
-    with open_lines(session.options.file) as lines, session.client(RetryPolicy()) as client:
+    with open_exchanges(session.options.file) as lines, session.client(RetryPolicy()) as client:
         exchanges = Exchanges(lines)
         try:
             with terminal.progress("ingesting") as meter:
-                summary = client.ingest(exchanges, batch=session.options.batch, on_progress=_follow(meter, lines))
+                summary = client.ingest(
+                    exchanges,
+                    batch=session.options.batch,
+                    stream_id=session.options.stream,
+                    on_progress=_follow(meter, lines),
+                )
         except UnavailableError as error:
             raise UnavailableError(
                 f"{error}; run the same command again: what is stored already is not doubled"
@@ -156,7 +161,7 @@ def ingest(session: Session) -> int:
     if lines.broken:
         terminal.say(f"coterie: {lines.broken}; the whole lines before that are kept")
     elif not lines.count:
-        raise InvalidError("the file is empty: expected one exchange a line, as JSON", field="file")
+        raise InvalidError("the file is empty: expected one exchange a line, as JSON, or a row", field="file")
     terminal.data(
         {
             "stored": summary.stored,
@@ -165,14 +170,15 @@ def ingest(session: Session) -> int:
             "reasons": dict(exchanges.reasons),
             "last_sequence": summary.last_sequence,
         },
-        f"{summary.stored:,} exchanges stored, {summary.duplicates:,} already there, {refused:,} rejected",
+        f"{summary.stored:,} exchanges stored, {summary.duplicates:,} already there, {refused:,} rejected"
+        + (f"; went on after the first {summary.skipped:,}" if summary.skipped else ""),
     )
     if summary.stored:
         terminal.suggest("recluster")
     return 1 if refused or lines.broken else 0
 
 
-def _follow(meter: Meter, lines: Lines) -> Any:
+def _follow(meter: Meter, lines: Lines | ParquetRows) -> Any:
     started_s = time.monotonic()
 
     def on_progress(summary: IngestSummary) -> None:

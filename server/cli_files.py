@@ -12,9 +12,10 @@ from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any, BinaryIO
 
-from coterie.domain import BenchmarkItem, Exchange, InvalidError, exchange_from_json, printable
+from coterie.domain import BenchmarkItem, Exchange, InvalidError, exchange_from_json, exchange_from_record, printable
 
 LINE_BYTES_MAX = 32 * 1024 * 1024
 """Longest line read: three texts at their limit, written with JSON escapes."""
@@ -22,6 +23,8 @@ LINE_BYTES_MAX = 32 * 1024 * 1024
 PROBLEMS_KEPT = 10
 
 _GZIP_MAGIC = b"\x1f\x8b"
+_PARQUET_MAGIC = b"PAR1"
+_PARQUET_ROWS = 1_000
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,7 +47,9 @@ class Lines:
         self.count = 0
         self._raw = stream
         self._size_bytes = _size_bytes(stream)
-        compressed = stream.peek(2)[:2] == _GZIP_MAGIC
+        start = stream.peek(4)[:4]
+        self.is_parquet = start == _PARQUET_MAGIC
+        compressed = start[:2] == _GZIP_MAGIC
         self._stream: BinaryIO = gzip.GzipFile(fileobj=stream) if compressed else stream  # type: ignore[assignment]
 
     def done(self) -> float | None:
@@ -92,10 +97,65 @@ def open_lines(path: str) -> Iterator[Lines]:
         yield Lines(stream)
 
 
-class Exchanges:
-    """The exchanges of a stream of lines; lines that are none are counted in `reasons` and listed in `problems`."""
+class ParquetRows:
+    """The rows of a Parquet file as records, with their numbers from 1.
 
-    def __init__(self, lines: Lines) -> None:
+    Columns are named like the fields of an input line. A column of timestamps with a time zone does for `time`, a map
+    or a struct for `attributes`; a null is a field that is not there. Few rows are in memory at a time.
+
+    A file of which a part cannot be read gives the rows before that, and `broken` says so.
+
+    Raises:
+        InvalidError: not Parquet to its end, or without pyarrow.
+    """
+
+    def __init__(self, stream: BinaryIO) -> None:
+        self.broken = ""
+        self.count = 0
+        try:
+            from pyarrow import ArrowException
+            from pyarrow.parquet import ParquetFile
+        except ImportError as error:
+            raise InvalidError("reading Parquet needs pyarrow: pip install 'coterie[server]'", field="file") from error
+        self._errors = (ArrowException, OSError, ValueError)
+        try:
+            self._file = ParquetFile(stream)
+        except self._errors as error:
+            raise InvalidError(
+                "the Parquet file cannot be read: it is damaged, or was not written to its end", field="file"
+            ) from error
+
+    def done(self) -> float | None:
+        """Share of the rows read."""
+        return self.count / self._file.metadata.num_rows if self._file.metadata.num_rows else None
+
+    def __iter__(self) -> Iterator[tuple[int, dict[str, Any]]]:
+        """Row number and record."""
+        try:
+            for batch in self._file.iter_batches(_PARQUET_ROWS):
+                for record in batch.to_pylist():
+                    self.count += 1
+                    yield self.count, {name: _plain(name, value) for name, value in record.items()}
+        except self._errors:
+            self.broken = f"the Parquet file is damaged after row {self.count}"
+
+
+def _plain(name: str, value: Any) -> Any:
+    """A Parquet value as it would stand in an input line; what fits no field is left as it is, to be refused."""
+    if name == "time" and isinstance(value, datetime):
+        return value.isoformat()
+    if name == "attributes" and isinstance(value, list):  # a map
+        with contextlib.suppress(TypeError, ValueError):
+            return dict(value)
+    if name == "attributes" and isinstance(value, dict):  # a struct has every key in every row
+        return {key: label for key, label in value.items() if label is not None}
+    return value
+
+
+class Exchanges:
+    """The exchanges among lines or rows; what is none is counted in `reasons` and listed in `problems`."""
+
+    def __init__(self, lines: Lines | ParquetRows) -> None:
         self.problems: list[Problem] = []
         self.reasons: Counter[str] = Counter()
         self._lines = lines
@@ -104,7 +164,10 @@ class Exchanges:
     def __iter__(self) -> Iterator[Exchange]:
         for number, line in self._lines:
             try:
-                exchange = exchange_from_json(_not_too_long(line))
+                if isinstance(line, dict):
+                    exchange = exchange_from_record(line)
+                else:
+                    exchange = exchange_from_json(_not_too_long(line))
             except InvalidError as error:
                 self.reject(Problem(number, error.reason, str(error)))
                 continue
@@ -120,6 +183,21 @@ class Exchanges:
         self.reasons[problem.reason] += 1
         if len(self.problems) < PROBLEMS_KEPT:
             self.problems.append(problem)
+
+
+@contextmanager
+def open_exchanges(path: str) -> Iterator[Lines | ParquetRows]:
+    """The lines, or the rows, of a file of exchanges; `-` is stdin, which cannot be Parquet.
+
+    Raises:
+        InvalidError: it cannot be read.
+    """
+    with open_lines(path) as lines:
+        if path != "-" and lines.is_parquet:
+            with open(path, "rb") as stream:
+                yield ParquetRows(stream)
+        else:
+            yield lines
 
 
 def read_benchmark(path: str) -> list[BenchmarkItem]:

@@ -562,13 +562,20 @@ def scores_table(rows: Sequence[tuple[str, str, str]]) -> Table:
     return made
 
 
+def _backlog(stats: Stats) -> str:
+    waiting = stats.backlog
+    if not stats.pending_texts or not waiting.oldest_s:
+        return number(stats.pending_texts)
+    return f"{number(stats.pending_texts)} (about {number(waiting.tokens)} tokens, for {waiting.oldest_s:,.0f} s)"
+
+
 def stats_table(stats: Stats) -> Table:
     """What the service holds."""
     rows = {
         "exchanges": number(stats.exchanges),
         "accounts": number(stats.accounts),
         "distinct texts": number(stats.texts),
-        "waiting to be embedded": number(stats.pending_texts),
+        "waiting to be embedded": _backlog(stats),
         "first exchange (UTC)": moment(stats.first_seen_us),
         "last exchange (UTC)": moment(stats.last_seen_us),
         "runs": number(stats.runs),

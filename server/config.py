@@ -75,8 +75,15 @@ class Config:
     """Texts on which a run measures its graph's recall; 0 leaves it out."""
     embed_slice_texts: int = _number(2_048, 1, 65_536)
     """Texts taken from the queue at a time."""
+    index_exact_rows_max: int = _number(100_000, 1, 10**9)
+    """Texts up to which a segment of the search index is searched exactly; above, by lists."""
     search_candidates_max: int = _number(50_000, 1, 10_000_000)
     """A filter that leaves at most this many texts is applied inside the index, a wider one to its results."""
+    queued_tokens_max: int = _number(50_000_000, 1, 10**12)
+    """Tokens, about, that may wait to be embedded; what comes then is refused with a delay. Not where the model is
+    lazy: nothing is embedded there until it is asked for."""
+    ingest_bytes_in_flight_max: int = _number(32 * 1024 * 1024, 1, 2**40)
+    """Bytes of batches on their way to the disk; above, streams wait and single batches are refused."""
     ingest_batches_in_flight_max: int = _number(8, 1, 256)
     """Batches of one ingest stream that may wait for their commit."""
     worker_threads: int = _number(16, 1, 256)

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.domain import CancelledRunError, CoterieError, NotFoundError
+from coterie.domain import CancelledRunError, CoterieError, NotFoundError, estimated_tokens
 from coterie.domain.telemetry import EmbeddedBatch
+from coterie.server.admission import EmbeddingQueue
 from coterie.server.config import Config
 from coterie.server.logs import emit, origin
 from coterie.server.observer import Observer
@@ -37,13 +38,19 @@ class Embedding:
     """Owns the model: loads it once, binds the data folder to it, and gives every waiting text its vector."""
 
     def __init__(
-        self, store: Store, config: Config, on_vectors: Callable[[], None], observer: Observer | None = None
+        self,
+        store: Store,
+        config: Config,
+        on_vectors: Callable[[], None],
+        observer: Observer | None = None,
+        queue: EmbeddingQueue | None = None,
     ) -> None:
-        """`on_vectors` is called after vectors were stored, on the thread that stored them."""
+        """`queue` is told what was embedded; `on_vectors` is called after vectors were stored, on that thread."""
         self._observer = observer or Observer()
         self._store = store
         self._config = config
         self._on_vectors = on_vectors
+        self._queue = queue or EmbeddingQueue(config.queued_tokens_max)
         self._loading = threading.Lock()
         self.drifted = False
         """Whether a model was loaded but failed its self-test."""
@@ -164,6 +171,7 @@ class Embedding:
             _check_cancelled(cancelled)
             tell()
         try:
+            started = time.perf_counter()
             pending = self._store.pending_texts(self._config.embed_slice_texts)
             before = self._embedded
 
@@ -180,7 +188,11 @@ class Embedding:
                     raise
                 self._embedded = before + len(pending)
                 self._observer.texts_embedded(len(pending))
+                tokens = sum(estimated_tokens(len(text)) for _, text in pending)
+                self._queue.embedded(len(pending), tokens, time.perf_counter() - started)
                 tell()
+            else:
+                self._queue.emptied()
         finally:
             self._slice.release()
         if pending:

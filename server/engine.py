@@ -52,6 +52,7 @@ from coterie.domain import (
     Slice,
     Standing,
     Stats,
+    StreamPart,
     TextField,
     TextId,
     TextMap,
@@ -60,12 +61,15 @@ from coterie.domain import (
     Twins,
     UnavailableError,
     check_exchange,
+    estimated_tokens,
 )
+from coterie.server.admission import EmbeddingQueue
 from coterie.server.checks import (
     check_benchmark,
     check_count,
     check_file_name,
     check_name,
+    check_part,
     check_reason,
     check_review,
     check_rule,
@@ -125,7 +129,8 @@ class Engine:
         self._benchmarks: Benchmarks | None = None
         self._graphs: Graphs | None = None
         self._names = Pseudonyms.of_store(store, config.pseudonym_key_file)
-        self._embedding = Embedding(store, config, self._follow, observer)
+        self._queue = EmbeddingQueue(config.queued_tokens_max)
+        self._embedding = Embedding(store, config, self._follow, observer, self._queue)
         self._multilingual = Multilingual(store)
         self._loop = EmbedLoop(self._embedding, self._follow_and_join)
         self._families = StandingFamilies(store)
@@ -199,6 +204,7 @@ class Engine:
         """
         if not self.config.lazy_model:
             self._embedding.encoder()
+            self._queue.counted(self.store.backlog())
             self._made_indexes().start()
             self._caught_up = True
             self._loop.start()
@@ -246,14 +252,30 @@ class Engine:
 
     # Exchanges
 
-    def ingest(self, exchanges: Sequence[Exchange]) -> "Future[IngestResult]":
-        """Store a batch; the future is done when it is durable.
+    def check_room(self, size_bytes: int) -> None:
+        """Whether what is in a request of so many bytes can be embedded soon.
+
+        Raises:
+            OverloadedError: it cannot; the delay is how long until it can.
+        """
+        if not self.config.lazy_model:
+            self._queue.check(estimated_tokens(size_bytes))
+
+    def ingest_position(self, stream_id: str) -> int:
+        """How far a named stream is durable, in exchanges of its input; 0 for one that is not known."""
+        check_name(stream_id, "stream_id")
+        return self.store.ingest_position(stream_id)
+
+    def ingest(self, exchanges: Sequence[Exchange], part: StreamPart | None = None) -> "Future[IngestResult]":
+        """Store a batch, which may be a part of a named stream; the future is done when it is durable.
 
         Raises:
             InvalidError: no exchange, or too many for one batch. Bad exchanges are rejections in the result.
             OverloadedError: too much is waiting for the disk; nothing of the batch was stored.
         """
         check_count(len(exchanges), LIMITS.batch_exchanges_max, "exchanges")
+        if part is not None:
+            check_part(part)
         places: list[int] = []
         rejections: list[Rejection] = []
         for place, exchange in enumerate(exchanges):
@@ -268,7 +290,7 @@ class Engine:
         result.set_running_or_notify_cancel()  # it is on its way to the disk: a caller that goes away changes nothing
         trace = begun("commit", **{"coterie.exchanges": len(places)})
         try:
-            stored = self.store.submit([self._names.exchange(exchanges[place]) for place in places])
+            stored = self.store.submit([self._names.exchange(exchanges[place]) for place in places], part)
         except CoterieError as error:
             trace.end(error)
             raise
@@ -516,8 +538,13 @@ class Engine:
         refused = 0 if self._graphs is None else self._graphs.refused
         if self._indexes is not None:
             refused += sum(index.refused for index in self._indexes.fields.values())
+        stats = self.store.stats()
+        # A lazy service embeds when it is asked to: its queue is what the store says, and nobody is late.
+        backlog = replace(self._queue.state(), texts=stats.pending_texts)
         return replace(
-            self.store.stats(),
+            stats,
+            backlog=backlog,
+            segments=() if self._indexes is None else self._indexes.states(),
             unclean_start=self.store.unclean,
             runs_cut_off=self._runs.cut_off,
             snapshots_refused=refused,
@@ -644,6 +671,7 @@ class Engine:
         ]
         everything = tuple(sorted([*rejections, *refused], key=lambda item: item.index))
         if report.stored:
+            self._queue.arrived(report.queued_texts, report.queued_tokens)
             self._loop.wake()
         report = replace(report, rejections=everything)
         self._observer.ingested(report)
@@ -707,7 +735,13 @@ class Engine:
             if self._indexes is None:
                 from coterie.server.indexes import Indexes
 
-                self._indexes = Indexes(self.store, *self._model(), self.config.snapshot_interval_s)
+                config = self.config
+                self._indexes = Indexes(
+                    self.store,
+                    *self._model(),
+                    config.snapshot_interval_s,
+                    exact_rows_max=config.index_exact_rows_max,
+                )
             return self._indexes
 
     def _made_graphs(self) -> "Graphs":

@@ -11,7 +11,7 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.domain import TextField, UnavailableError
+from coterie.domain import SegmentState, TextField, UnavailableError
 from coterie.index import IndexState, SegmentedIndex
 from coterie.server.logs import emit, origin
 from coterie.server.priority import yield_processor
@@ -32,7 +32,15 @@ class FieldIndex:
     Vectors are of the day on which they are taken over, by `clock`; an index built anew is all of that day.
     """
 
-    def __init__(self, store: Store, field: TextField, folder: Path, dim: int, clock: Clock = time.time) -> None:
+    def __init__(
+        self,
+        store: Store,
+        field: TextField,
+        folder: Path,
+        dim: int,
+        clock: Clock = time.time,
+        exact_rows_max: int | None = None,
+    ) -> None:
         self._store = store
         self._field = field
         self._folder = folder
@@ -41,6 +49,7 @@ class FieldIndex:
         self._saving = threading.Lock()
         self.refused = 0
         """Snapshots that were damaged, or lacked a file."""
+        self._size = {} if exact_rows_max is None else {"flat_rows_max": exact_rows_max}
         self._index, self._last_vector, self._last_erasure = self._load(dim)
         self._saved: tuple[int, int] | None = (self._last_vector, self._last_erasure)
 
@@ -124,7 +133,7 @@ class FieldIndex:
     def _load(self, dim: int) -> tuple[SegmentedIndex, int, int]:
         if self._folder.exists():
             try:
-                return self._checked(*SegmentedIndex.load(self._folder, dim))
+                return self._checked(*SegmentedIndex.load(self._folder, dim, **self._size))
             except UnavailableError as error:
                 self.refused += 1
                 emit(
@@ -135,21 +144,28 @@ class FieldIndex:
                     reason=error,
                     action="the index is rebuilt from the store",
                 )
-        return SegmentedIndex(dim), 0, 0
+        return SegmentedIndex(dim, **self._size), 0, 0
 
 
 class Indexes:
     """The indexes of both fields."""
 
     def __init__(
-        self, store: Store, model_id: str, dim: int, snapshot_interval_s: float, clock: Clock = time.time
+        self,
+        store: Store,
+        model_id: str,
+        dim: int,
+        snapshot_interval_s: float,
+        clock: Clock = time.time,
+        exact_rows_max: int | None = None,
     ) -> None:
         """Load the snapshots of this model and catch up with the store."""
         # The model is part of the name, so that another model's snapshot is never taken for this one's.
         mark = hashlib.sha256(f"{model_id}/{dim}".encode()).hexdigest()[:12]
         folder = store.data_dir / "index"
         self.fields: Mapping[TextField, FieldIndex] = {
-            field: FieldIndex(store, field, folder / f"{field.value}-{mark}", dim, clock) for field in TextField
+            field: FieldIndex(store, field, folder / f"{field.value}-{mark}", dim, clock, exact_rows_max)
+            for field in TextField
         }
         self._grown, self._closing = threading.Event(), threading.Event()
         self._keeper = threading.Thread(target=self._keep, name="coterie-index", daemon=True)
@@ -164,6 +180,14 @@ class Indexes:
             prompts=len(self.fields[TextField.PROMPT]),
             responses=len(self.fields[TextField.RESPONSE]),
             s=round(time.perf_counter() - started, 2),
+        )
+
+    def states(self) -> tuple[SegmentState, ...]:
+        """How each segment of each field is searched now."""
+        return tuple(
+            SegmentState(field, state.rows, state.tail_rows, state.lists, state.probes, state.recall)
+            for field, index in self.fields.items()
+            for state in index.states()
         )
 
     def follow(self) -> None:

@@ -18,6 +18,7 @@ from coterie.client import wire
 from coterie.domain import LIMITS, AccountId, BenchmarkItem, ExchangeId, InvalidError, SearchFilter
 from coterie.server import auditing
 from coterie.server.access import current_caller
+from coterie.server.admission import Room
 from coterie.server.checks import check_name
 from coterie.server.engine import Engine
 from coterie.server.paging import page_key, page_size, page_token
@@ -42,12 +43,21 @@ _BENCHMARK_BYTES_MAX = 256 * 1024 * 1024
 class Desk:
     """The engine as the services reach it: through a bounded number of worker threads."""
 
-    def __init__(self, engine: Engine, workers: Executor, quick_workers: Executor) -> None:
+    def __init__(
+        self, engine: Engine, workers: Executor, quick_workers: Executor, ingest_workers: Executor | None = None
+    ) -> None:
         self.engine = engine
+        self.room = Room(engine.config.ingest_bytes_in_flight_max)
+        """Of batches on their way to the disk."""
         self.stopping = asyncio.Event()
         """Set when the server begins to stop; streams end then."""
         self._workers = workers
         self._quick_workers = quick_workers
+        self._ingest_workers = ingest_workers or quick_workers
+
+    async def call_ingest(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
+        """The result of a function that makes a batch ready: nobody else waits behind batches."""
+        return await self._on(self._ingest_workers, lambda: function(*args, **kwargs))
 
     async def call(self, function: Callable[P, T], *args: P.args, **kwargs: P.kwargs) -> T:
         """The result of a blocking function."""

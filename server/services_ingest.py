@@ -1,11 +1,12 @@
 """Takes exchanges in: batches are checked and queued as they come, and answered in order when they are durable."""
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable
+from collections.abc import AsyncIterator, Callable, Iterable, Iterator
 from concurrent.futures import Future
+from contextlib import contextmanager, suppress
 
 from coterie.client import wire
-from coterie.domain import IngestResult, UnavailableError
+from coterie.domain import IngestResult, StreamPart, UnavailableError
 from coterie.server.services import Context, Desk
 from coterie.v1 import ingest_service_pb2, ingest_service_pb2_grpc, types_pb2
 
@@ -22,6 +23,7 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
         self, request_iterator: AsyncIterator[ingest_service_pb2.IngestRequest], context: Context
     ) -> AsyncIterator[ingest_service_pb2.IngestResponse]:
         """Batches in, one answer each, in order; an error ends the stream after the answers to what was queued."""
+        self._desk.engine.check_room(0)
         await self._desk.audit(context, "ingest")
         answers: _Answers = asyncio.Queue(self._desk.engine.config.ingest_batches_in_flight_max)
         reader = asyncio.create_task(self._read(request_iterator, answers))
@@ -29,7 +31,9 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
             while (waiting := await answers.get()) is not None:
                 number, stored = waiting
                 result = await asyncio.wrap_future(stored)
-                yield ingest_service_pb2.IngestResponse(batch_number=number, report=wire.ingest_result_to_wire(result))
+                yield ingest_service_pb2.IngestResponse(
+                    batch_number=number, report=wire.ingest_result_to_wire(result), position=result.position
+                )
             await reader
         finally:
             reader.cancel()
@@ -38,20 +42,58 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
     async def IngestBatch(
         self, request: ingest_service_pb2.IngestBatchRequest, context: Context
     ) -> ingest_service_pb2.IngestBatchResponse:
-        """One batch."""
-        await self._desk.audit(context, "ingest")
-        stored = await self._desk.call_quick(self._submit, request.exchanges)
+        """One batch; refused at once when it would have to wait."""
+        size_bytes = request.ByteSize()
+        self._desk.engine.check_room(size_bytes)
+        self._desk.room.take(size_bytes)
+        with self._held(size_bytes) as durable:
+            await self._desk.audit(context, "ingest")
+            stored = await self._desk.call_ingest(self._submit, request.exchanges, None)
+            durable(stored)
         result = await asyncio.wrap_future(stored)
         return ingest_service_pb2.IngestBatchResponse(report=wire.ingest_result_to_wire(result))
+
+    async def GetIngestPosition(
+        self, request: ingest_service_pb2.GetIngestPositionRequest, context: Context
+    ) -> ingest_service_pb2.GetIngestPositionResponse:
+        """How far a named stream is durable."""
+        position = await self._desk.call_quick(self._desk.engine.ingest_position, request.stream_id)
+        return ingest_service_pb2.GetIngestPositionResponse(position=position)
 
     async def _read(self, requests: AsyncIterator[ingest_service_pb2.IngestRequest], answers: _Answers) -> None:
         # One at a time: of an id that comes twice in a stream, the first must be the one that is stored.
         try:
             async for request in self._until_stopping(requests):
-                stored = await self._desk.call_quick(self._submit, request.exchanges)
+                size_bytes = request.ByteSize()
+                self._desk.engine.check_room(size_bytes)
+                await self._desk.room.wait(size_bytes)
+                with self._held(size_bytes) as durable:
+                    stored = await self._desk.call_ingest(self._submit, request.exchanges, _part(request))
+                    durable(stored)
                 await answers.put((request.batch_number, stored))
         finally:
             await answers.put(None)
+
+    @contextmanager
+    def _held(self, size_bytes: int) -> "Iterator[Callable[[Future[IngestResult]], None]]":
+        """Keeps the room of a batch until it is durable: until the future that is handed in is done, or at an error."""
+        loop, handed = asyncio.get_running_loop(), False
+
+        def give(stored: "Future[IngestResult]") -> None:
+            durable = stored.exception() is None
+            with suppress(RuntimeError):  # the loop is gone, and with it whoever waits for room
+                loop.call_soon_threadsafe(lambda: self._desk.room.give(size_bytes, durable=durable))
+
+        def until_done(stored: "Future[IngestResult]") -> None:
+            nonlocal handed
+            handed = True
+            stored.add_done_callback(give)
+
+        try:
+            yield until_done
+        finally:
+            if not handed:
+                self._desk.room.give(size_bytes, durable=False)
 
     async def _until_stopping(
         self, requests: AsyncIterator[ingest_service_pb2.IngestRequest]
@@ -71,5 +113,9 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
         finally:
             stopping.cancel()
 
-    def _submit(self, exchanges: Iterable[types_pb2.Exchange]) -> "Future[IngestResult]":
-        return self._desk.engine.ingest([wire.exchange_from_wire(exchange) for exchange in exchanges])
+    def _submit(self, exchanges: Iterable[types_pb2.Exchange], part: StreamPart | None) -> "Future[IngestResult]":
+        return self._desk.engine.ingest([wire.exchange_from_wire(exchange) for exchange in exchanges], part)
+
+
+def _part(request: ingest_service_pb2.IngestRequest) -> StreamPart | None:
+    return StreamPart(request.stream_id, request.start, request.stop) if request.stream_id else None

@@ -30,8 +30,10 @@ from coterie.domain import (
     Run,
     RunId,
     Standing,
+    StreamPart,
     TextMode,
     Watch,
+    estimated_tokens,
     normalise,
 )
 from coterie.domain import Sequence as LogSequence
@@ -42,6 +44,7 @@ from coterie.store.queries import (
     benchmark,
     benchmark_items,
     chunks,
+    ingest_position,
     marks,
     model,
     newest_done_run,
@@ -176,8 +179,8 @@ def _prepare(
     )
 
 
-def append(transaction: Transaction, batch: Sequence[Prepared]) -> IngestResult:
-    """Store the exchanges that are not there yet."""
+def append(transaction: Transaction, batch: Sequence[Prepared], part: StreamPart | None = None) -> IngestResult:
+    """Store the exchanges that are not there yet, and how far their stream has come."""
     known = _stored_content(transaction.connection, [item.exchange_id for item in batch])
     erased_us = erasing.erased_of(transaction.connection, {item.content[0] for item in batch})
     accepted: list[Prepared] = []
@@ -192,13 +195,27 @@ def append(transaction: Transaction, batch: Sequence[Prepared]) -> IngestResult:
             accepted.append(item)
         elif earlier != item.content:
             rejections.append(_conflict(index, item, earlier))
-    _insert_exchanges(transaction, accepted)
+    queued_texts, queued_tokens = _insert_exchanges(transaction, accepted)
     return IngestResult(
         stored=len(accepted),
         duplicates=len(batch) - len(accepted) - len(rejections),
         rejections=tuple(rejections),
         last_sequence=LogSequence(transaction.last("sequence")),
+        position=0 if part is None else _advance(transaction.connection, part),
+        queued_texts=queued_texts,
+        queued_tokens=queued_tokens,
     )
+
+
+def _advance(connection: sqlite3.Connection, part: StreamPart) -> int:
+    """How far a stream is durable with this part; one behind a gap, whose own commit failed, moves nothing."""
+    if part.start == 0:
+        connection.execute("INSERT OR IGNORE INTO ingest_stream (stream_id, position) VALUES (?, 0)", (part.stream_id,))
+    connection.execute(
+        "UPDATE ingest_stream SET position = max(position, ?) WHERE stream_id = ? AND position >= ?",
+        (part.stop, part.stream_id, part.start),
+    )
+    return ingest_position(connection, part.stream_id)
 
 
 def _conflict(index: int, item: Prepared, earlier: tuple[Any, ...]) -> Rejection:
@@ -237,7 +254,8 @@ def _stored_content(connection: sqlite3.Connection, exchange_ids: Sequence[str])
     return found
 
 
-def _insert_exchanges(transaction: Transaction, accepted: Sequence[Prepared]) -> None:
+def _insert_exchanges(transaction: Transaction, accepted: Sequence[Prepared]) -> tuple[int, int]:
+    """Store exchanges; returns how many texts, and about how many tokens, wait to be embedded because of them."""
     texts = _TextIds(transaction, {digest for item in accepted for digest, _, _ in item.texts})
     for item in accepted:
         for digest, use, kept in item.texts:
@@ -260,6 +278,7 @@ def _insert_exchanges(transaction: Transaction, accepted: Sequence[Prepared]) ->
             for place, item in enumerate(accepted)
         ),
     )
+    return texts.queued()
 
 
 @dataclass(slots=True)
@@ -303,6 +322,11 @@ class _TextIds:
             if not text.held:
                 text.kept = kept  # it was let go of, and is sent again
         return text.text_id
+
+    def queued(self) -> tuple[int, int]:
+        """How many of the new texts wait to be embedded, and about how many tokens they have."""
+        lengths = [kept.chars for text, _, kept in self._added if _queue(text.uses) is not None]
+        return len(lengths), sum(map(estimated_tokens, lengths))
 
     def save(self) -> None:
         """Insert the new texts and record the new uses of old ones."""

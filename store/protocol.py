@@ -14,6 +14,7 @@ from coterie.domain import (
     AuditEntry,
     AuditRow,
     AuditVerdict,
+    Backlog,
     Benchmark,
     BenchmarkItem,
     Erasure,
@@ -42,6 +43,7 @@ from coterie.domain import (
     Slice,
     Standing,
     Stats,
+    StreamPart,
     TextField,
     TextId,
     TextMode,
@@ -158,12 +160,23 @@ class Store(Protocol):
         """
         ...
 
-    def submit(self, exchanges: Sequence[Exchange]) -> Future[IngestResult]:
+    def submit(self, exchanges: Sequence[Exchange], part: StreamPart | None = None) -> Future[IngestResult]:
         """As `append`, without waiting; the future's callbacks must not write to the store.
+
+        A part of a named stream moves the stream's position to its end in the same commit, unless a part before it is
+        missing.
 
         Raises:
             OverloadedError: the queue is full; nothing was stored.
         """
+        ...
+
+    def ingest_position(self, stream_id: str) -> int:
+        """How far a named stream is durable, in exchanges of its input; 0 for one that is not known."""
+        ...
+
+    def backlog(self) -> Backlog:
+        """What waits to be embedded, counted one by one: for the start of a service."""
         ...
 
     # --- texts and vectors

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from coterie.domain import (
     AccountId,
+    Backlog,
     Benchmark,
     BenchmarkItem,
     Exchange,
@@ -24,6 +25,7 @@ from coterie.domain import (
     Stats,
     TextField,
     TextId,
+    estimated_tokens,
 )
 from coterie.domain import Sequence as LogSequence
 from coterie.store.records import finding_from, finding_order, run_from, standing_from
@@ -84,6 +86,22 @@ def oldest_pending(connection: sqlite3.Connection) -> TextId:
         _number(connection, "SELECT coalesce(min(text_id), 0) FROM text WHERE queue = ?", queue) for queue in (0, 1)
     ]
     return TextId(min((text_id for text_id in oldest if text_id), default=0))
+
+
+def backlog(connection: sqlite3.Connection) -> Backlog:
+    """What waits to be embedded, counted."""
+    lengths = connection.execute(
+        "SELECT max(length(content), coalesce(length(sealed), 0)) FROM text WHERE queue IS NOT NULL"
+    )
+    tokens = [estimated_tokens(length) for (length,) in lengths]
+    return Backlog(len(tokens), sum(tokens))
+
+
+def ingest_position(connection: sqlite3.Connection, stream_id: str) -> int:
+    """How far a named stream is durable; 0 for one that is not known."""
+    return _number(
+        connection, "SELECT coalesce((SELECT position FROM ingest_stream WHERE stream_id = ?), 0)", stream_id
+    )
 
 
 def texts(connection: sqlite3.Connection, text_ids: NDArray[np.int64]) -> list[str]:

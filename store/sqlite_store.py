@@ -16,6 +16,7 @@ from coterie.domain import (
     AuditEntry,
     AuditRow,
     AuditVerdict,
+    Backlog,
     Benchmark,
     BenchmarkItem,
     Erasure,
@@ -47,6 +48,7 @@ from coterie.domain import (
     Slice,
     Standing,
     Stats,
+    StreamPart,
     TextField,
     TextId,
     TextMode,
@@ -213,13 +215,23 @@ class SqliteStore(Store):
     def append(self, exchanges: Sequence[Exchange]) -> IngestResult:
         return self._append(exchanges, wait=True).result()
 
-    def submit(self, exchanges: Sequence[Exchange]) -> Future[IngestResult]:
-        return self._append(exchanges, wait=False)
+    def submit(self, exchanges: Sequence[Exchange], part: StreamPart | None = None) -> Future[IngestResult]:
+        return self._append(exchanges, part, wait=False)
 
-    def _append(self, exchanges: Sequence[Exchange], *, wait: bool) -> Future[IngestResult]:
+    def ingest_position(self, stream_id: str) -> int:
+        with self._readers.snapshot() as connection:
+            return queries.ingest_position(connection, stream_id)
+
+    def backlog(self) -> Backlog:
+        with self._readers.snapshot() as connection:
+            return queries.backlog(connection)
+
+    def _append(
+        self, exchanges: Sequence[Exchange], part: StreamPart | None = None, *, wait: bool
+    ) -> Future[IngestResult]:
         batch = changes.prepare(exchanges, self._vault)
         chars = sum(kept.chars for item in batch for _, _, kept in item.texts)
-        return self._writer.submit(lambda transaction: changes.append(transaction, batch), chars=chars, wait=wait)
+        return self._writer.submit(lambda transaction: changes.append(transaction, batch, part), chars=chars, wait=wait)
 
     # --- texts and vectors
 

@@ -142,7 +142,7 @@ def test_what_each_role_is_for() -> None:
     def may(role: Role) -> set[str]:
         return {name.split("/")[2] for name, least in METHODS.items() if least in role.included}
 
-    assert may(Role.INGEST) == {"Ingest", "IngestBatch"}
+    assert may(Role.INGEST) == {"Ingest", "IngestBatch", "GetIngestPosition"}
     assert may(Role.REVIEWER) - may(Role.ANALYST) == {
         "ReviewFinding",
         "CommentFinding",

@@ -107,11 +107,11 @@ def test_overload_is_refused_with_a_delay_and_what_was_queued_is_answered(
     calls: list[int] = []
     ingest = Engine.ingest
 
-    def full_at_the_third(self: Engine, exchanges: Any) -> "Future[IngestResult]":
+    def full_at_the_third(self: Engine, exchanges: Any, part: Any) -> "Future[IngestResult]":
         calls.append(1)
         if len(calls) == 3:
             raise OverloadedError("the queue is full", retry_after_s=0.25)
-        return ingest(self, exchanges)
+        return ingest(self, exchanges, part)
 
     monkeypatch.setattr(Engine, "ingest", full_at_the_third)
     stream = stubs.ingest.Ingest(request(number, [exchange(number)]) for number in range(10))
@@ -129,11 +129,11 @@ def test_a_client_comes_back_after_overload_and_loses_nothing(
     ingest = Engine.ingest
     calls: list[int] = []
 
-    def sometimes_full(self: Engine, exchanges: Any) -> "Future[IngestResult]":
+    def sometimes_full(self: Engine, exchanges: Any, part: Any) -> "Future[IngestResult]":
         calls.append(1)
         if len(calls) % 7 == 3:
             raise OverloadedError("the queue is full", retry_after_s=0.01)
-        return ingest(self, exchanges)
+        return ingest(self, exchanges, part)
 
     monkeypatch.setattr(Engine, "ingest", sometimes_full)
     summary = client.ingest((exchange(number) for number in range(500)), batch=25)
@@ -147,7 +147,7 @@ def test_no_more_batches_are_read_than_may_wait(
 ) -> None:
     waiting: list[Future[IngestResult]] = []
 
-    def never(self: Engine, exchanges: Any) -> "Future[IngestResult]":
+    def never(self: Engine, exchanges: Any, part: Any) -> "Future[IngestResult]":
         waiting.append(Future())
         return waiting[-1]
 
@@ -198,7 +198,7 @@ def test_a_caller_that_goes_away_stops_neither_the_answer_nor_the_embedding(
 ) -> None:
     stored: Future[IngestResult] = Future()
     result_done_at_wake: list[bool] = []
-    monkeypatch.setattr(engine.store, "submit", lambda _: stored)
+    monkeypatch.setattr(engine.store, "submit", lambda *_: stored)
     result = engine.ingest([exchange(1)])
     monkeypatch.setattr(engine._loop, "wake", lambda: result_done_at_wake.append(result.done()))
     assert not result.cancel()

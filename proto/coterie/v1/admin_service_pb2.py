@@ -22,49 +22,54 @@ _runtime_version.ValidateProtobufRuntimeVersion(
 _sym_db = _symbol_database.Default()
 
 
+from coterie.v1 import types_pb2 as coterie_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63oterie/v1/admin_service.proto\x12\ncoterie.v1\"\x11\n\x0fGetStatsRequest\"\xd4\x02\n\x10GetStatsResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x01(\x03\x12\r\n\x05texts\x18\x03 \x01(\x03\x12\x15\n\rpending_texts\x18\x04 \x01(\x03\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08\x66indings\x18\x06 \x01(\x03\x12\x12\n\nbenchmarks\x18\x07 \x01(\x03\x12\x15\n\rlast_sequence\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\x12\x10\n\x08model_id\x18\n \x01(\t\x12\x0b\n\x03\x64im\x18\x0b \x01(\x05\x12\x15\n\rfirst_seen_us\x18\x0c \x01(\x03\x12\x14\n\x0clast_seen_us\x18\r \x01(\x03\x12\x15\n\runclean_start\x18\x0e \x01(\x08\x12\x14\n\x0cruns_cut_off\x18\x0f \x01(\x03\x12\x19\n\x11snapshots_refused\x18\x10 \x01(\x03\")\n\x13\x45raseAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"\x8e\x01\n\x14\x45raseAccountResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x18\n\x10\x66indings_changed\x18\x03 \x01(\x03\x12\x11\n\ttombstone\x18\x04 \x01(\t\x12\'\n\x05proof\x18\x05 \x01(\x0b\x32\x18.coterie.v1.ErasureProof\" \n\rRetainRequest\x12\x0f\n\x07outlook\x18\x01 \x01(\x08\"p\n\x0eRetainResponse\x12\x11\n\tbefore_us\x18\x01 \x01(\x03\x12\x17\n\x0ftexts_before_us\x18\x02 \x01(\x03\x12\x11\n\texchanges\x18\x03 \x01(\x03\x12\r\n\x05texts\x18\x04 \x01(\x03\x12\x10\n\x08\x63ontents\x18\x05 \x01(\x03\"\xf9\x01\n\x0c\x45rasureProof\x12\x0e\n\x06tables\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x12\n\nbytes_read\x18\x04 \x01(\x03\x12\r\n\x05texts\x18\x05 \x01(\x03\x12\x0f\n\x07vectors\x18\x06 \x01(\x03\x12\x15\n\rtexts_skipped\x18\x07 \x01(\x03\x12\x13\n\x0bid_in_bytes\x18\x08 \x01(\x08\x12\x10\n\x08mentions\x18\t \x01(\x03\x12\x10\n\x08returned\x18\n \x01(\x03\x12\x11\n\tcompacted\x18\x0b \x01(\x08\x12%\n\x08residues\x18\x0c \x03(\x0b\x32\x13.coterie.v1.Residue\"5\n\x07Residue\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"#\n\x13\x43reateBackupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9d\x01\n\x14\x43reateBackupResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\ncreated_us\x18\x02 \x01(\x03\x12\x16\n\x0eschema_version\x18\x03 \x01(\x05\x12\x11\n\texchanges\x18\x04 \x01(\x03\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\r\n\x05\x66iles\x18\x06 \x01(\x05\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\"\x15\n\x13ListWebhooksRequest\"=\n\x14ListWebhooksResponse\x12%\n\x08webhooks\x18\x01 \x03(\x0b\x32\x13.coterie.v1.Webhook\"\x95\x01\n\x07Webhook\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x03\x12\x11\n\tdelivered\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\x03\x12\x18\n\x10\x66\x61iling_since_us\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\"\"\n\x12TestWebhookRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13TestWebhookResponse\"N\n\x14ReplayWebhookRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x0b\x61\x66ter_event\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_after_event\",\n\x15ReplayWebhookResponse\x12\x13\n\x0b\x61\x66ter_event\x18\x01 \x01(\x03\x32\xb5\x04\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.coterie.v1.GetStatsRequest\x1a\x1c.coterie.v1.GetStatsResponse\x12Q\n\x0c\x45raseAccount\x12\x1f.coterie.v1.EraseAccountRequest\x1a .coterie.v1.EraseAccountResponse\x12?\n\x06Retain\x12\x19.coterie.v1.RetainRequest\x1a\x1a.coterie.v1.RetainResponse\x12Q\n\x0c\x43reateBackup\x12\x1f.coterie.v1.CreateBackupRequest\x1a .coterie.v1.CreateBackupResponse\x12Q\n\x0cListWebhooks\x12\x1f.coterie.v1.ListWebhooksRequest\x1a .coterie.v1.ListWebhooksResponse\x12N\n\x0bTestWebhook\x12\x1e.coterie.v1.TestWebhookRequest\x1a\x1f.coterie.v1.TestWebhookResponse\x12T\n\rReplayWebhook\x12 .coterie.v1.ReplayWebhookRequest\x1a!.coterie.v1.ReplayWebhookResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1e\x63oterie/v1/admin_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"\x11\n\x0fGetStatsRequest\"\xac\x03\n\x10GetStatsResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\x10\n\x08\x61\x63\x63ounts\x18\x02 \x01(\x03\x12\r\n\x05texts\x18\x03 \x01(\x03\x12\x15\n\rpending_texts\x18\x04 \x01(\x03\x12\x0c\n\x04runs\x18\x05 \x01(\x03\x12\x10\n\x08\x66indings\x18\x06 \x01(\x03\x12\x12\n\nbenchmarks\x18\x07 \x01(\x03\x12\x15\n\rlast_sequence\x18\x08 \x01(\x03\x12\x16\n\x0e\x64\x61tabase_bytes\x18\t \x01(\x03\x12\x10\n\x08model_id\x18\n \x01(\t\x12\x0b\n\x03\x64im\x18\x0b \x01(\x05\x12\x15\n\rfirst_seen_us\x18\x0c \x01(\x03\x12\x14\n\x0clast_seen_us\x18\r \x01(\x03\x12\x15\n\runclean_start\x18\x0e \x01(\x08\x12\x14\n\x0cruns_cut_off\x18\x0f \x01(\x03\x12\x19\n\x11snapshots_refused\x18\x10 \x01(\x03\x12$\n\x07\x62\x61\x63klog\x18\x11 \x01(\x0b\x32\x13.coterie.v1.Backlog\x12\x30\n\x0eindex_segments\x18\x12 \x03(\x0b\x32\x18.coterie.v1.IndexSegment\"P\n\x07\x42\x61\x63klog\x12\r\n\x05texts\x18\x01 \x01(\x03\x12\x0e\n\x06tokens\x18\x02 \x01(\x03\x12\x10\n\x08oldest_s\x18\x03 \x01(\x01\x12\x14\n\x0ctokens_per_s\x18\x04 \x01(\x01\"\x84\x01\n\x0cIndexSegment\x12$\n\x05\x66ield\x18\x01 \x01(\x0e\x32\x15.coterie.v1.TextField\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\x11\n\ttail_rows\x18\x03 \x01(\x03\x12\r\n\x05lists\x18\x04 \x01(\x05\x12\x0e\n\x06probes\x18\x05 \x01(\x05\x12\x0e\n\x06recall\x18\x06 \x01(\x01\")\n\x13\x45raseAccountRequest\x12\x12\n\naccount_id\x18\x01 \x01(\t\"\x8e\x01\n\x14\x45raseAccountResponse\x12\x11\n\texchanges\x18\x01 \x01(\x03\x12\r\n\x05texts\x18\x02 \x01(\x03\x12\x18\n\x10\x66indings_changed\x18\x03 \x01(\x03\x12\x11\n\ttombstone\x18\x04 \x01(\t\x12\'\n\x05proof\x18\x05 \x01(\x0b\x32\x18.coterie.v1.ErasureProof\" \n\rRetainRequest\x12\x0f\n\x07outlook\x18\x01 \x01(\x08\"p\n\x0eRetainResponse\x12\x11\n\tbefore_us\x18\x01 \x01(\x03\x12\x17\n\x0ftexts_before_us\x18\x02 \x01(\x03\x12\x11\n\texchanges\x18\x03 \x01(\x03\x12\r\n\x05texts\x18\x04 \x01(\x03\x12\x10\n\x08\x63ontents\x18\x05 \x01(\x03\"\xf9\x01\n\x0c\x45rasureProof\x12\x0e\n\x06tables\x18\x01 \x01(\x03\x12\x0c\n\x04rows\x18\x02 \x01(\x03\x12\r\n\x05\x66iles\x18\x03 \x01(\x03\x12\x12\n\nbytes_read\x18\x04 \x01(\x03\x12\r\n\x05texts\x18\x05 \x01(\x03\x12\x0f\n\x07vectors\x18\x06 \x01(\x03\x12\x15\n\rtexts_skipped\x18\x07 \x01(\x03\x12\x13\n\x0bid_in_bytes\x18\x08 \x01(\x08\x12\x10\n\x08mentions\x18\t \x01(\x03\x12\x10\n\x08returned\x18\n \x01(\x03\x12\x11\n\tcompacted\x18\x0b \x01(\x08\x12%\n\x08residues\x18\x0c \x03(\x0b\x32\x13.coterie.v1.Residue\"5\n\x07Residue\x12\r\n\x05place\x18\x01 \x01(\t\x12\x0c\n\x04kind\x18\x02 \x01(\t\x12\r\n\x05\x63ount\x18\x03 \x01(\x03\"#\n\x13\x43reateBackupRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x9d\x01\n\x14\x43reateBackupResponse\x12\x0c\n\x04path\x18\x01 \x01(\t\x12\x12\n\ncreated_us\x18\x02 \x01(\x03\x12\x16\n\x0eschema_version\x18\x03 \x01(\x05\x12\x11\n\texchanges\x18\x04 \x01(\x03\x12\x15\n\rlast_sequence\x18\x05 \x01(\x03\x12\r\n\x05\x66iles\x18\x06 \x01(\x05\x12\x12\n\nsize_bytes\x18\x07 \x01(\x03\"\x15\n\x13ListWebhooksRequest\"=\n\x14ListWebhooksResponse\x12%\n\x08webhooks\x18\x01 \x03(\x0b\x32\x13.coterie.v1.Webhook\"\x95\x01\n\x07Webhook\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03url\x18\x02 \x01(\t\x12\x0e\n\x06\x63ursor\x18\x03 \x01(\x03\x12\x11\n\tdelivered\x18\x04 \x01(\x03\x12\x0c\n\x04\x64\x65\x61\x64\x18\x05 \x01(\x03\x12\x10\n\x08\x66\x61ilures\x18\x06 \x01(\x03\x12\x18\n\x10\x66\x61iling_since_us\x18\x07 \x01(\x03\x12\x12\n\nlast_error\x18\x08 \x01(\t\"\"\n\x12TestWebhookRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\"\x15\n\x13TestWebhookResponse\"N\n\x14ReplayWebhookRequest\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x18\n\x0b\x61\x66ter_event\x18\x02 \x01(\x03H\x00\x88\x01\x01\x42\x0e\n\x0c_after_event\",\n\x15ReplayWebhookResponse\x12\x13\n\x0b\x61\x66ter_event\x18\x01 \x01(\x03\x32\xb5\x04\n\x0c\x41\x64minService\x12\x45\n\x08GetStats\x12\x1b.coterie.v1.GetStatsRequest\x1a\x1c.coterie.v1.GetStatsResponse\x12Q\n\x0c\x45raseAccount\x12\x1f.coterie.v1.EraseAccountRequest\x1a .coterie.v1.EraseAccountResponse\x12?\n\x06Retain\x12\x19.coterie.v1.RetainRequest\x1a\x1a.coterie.v1.RetainResponse\x12Q\n\x0c\x43reateBackup\x12\x1f.coterie.v1.CreateBackupRequest\x1a .coterie.v1.CreateBackupResponse\x12Q\n\x0cListWebhooks\x12\x1f.coterie.v1.ListWebhooksRequest\x1a .coterie.v1.ListWebhooksResponse\x12N\n\x0bTestWebhook\x12\x1e.coterie.v1.TestWebhookRequest\x1a\x1f.coterie.v1.TestWebhookResponse\x12T\n\rReplayWebhook\x12 .coterie.v1.ReplayWebhookRequest\x1a!.coterie.v1.ReplayWebhookResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coterie.v1.admin_service_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_GETSTATSREQUEST']._serialized_start=46
-  _globals['_GETSTATSREQUEST']._serialized_end=63
-  _globals['_GETSTATSRESPONSE']._serialized_start=66
-  _globals['_GETSTATSRESPONSE']._serialized_end=406
-  _globals['_ERASEACCOUNTREQUEST']._serialized_start=408
-  _globals['_ERASEACCOUNTREQUEST']._serialized_end=449
-  _globals['_ERASEACCOUNTRESPONSE']._serialized_start=452
-  _globals['_ERASEACCOUNTRESPONSE']._serialized_end=594
-  _globals['_RETAINREQUEST']._serialized_start=596
-  _globals['_RETAINREQUEST']._serialized_end=628
-  _globals['_RETAINRESPONSE']._serialized_start=630
-  _globals['_RETAINRESPONSE']._serialized_end=742
-  _globals['_ERASUREPROOF']._serialized_start=745
-  _globals['_ERASUREPROOF']._serialized_end=994
-  _globals['_RESIDUE']._serialized_start=996
-  _globals['_RESIDUE']._serialized_end=1049
-  _globals['_CREATEBACKUPREQUEST']._serialized_start=1051
-  _globals['_CREATEBACKUPREQUEST']._serialized_end=1086
-  _globals['_CREATEBACKUPRESPONSE']._serialized_start=1089
-  _globals['_CREATEBACKUPRESPONSE']._serialized_end=1246
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=1248
-  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=1269
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1271
-  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1332
-  _globals['_WEBHOOK']._serialized_start=1335
-  _globals['_WEBHOOK']._serialized_end=1484
-  _globals['_TESTWEBHOOKREQUEST']._serialized_start=1486
-  _globals['_TESTWEBHOOKREQUEST']._serialized_end=1520
-  _globals['_TESTWEBHOOKRESPONSE']._serialized_start=1522
-  _globals['_TESTWEBHOOKRESPONSE']._serialized_end=1543
-  _globals['_REPLAYWEBHOOKREQUEST']._serialized_start=1545
-  _globals['_REPLAYWEBHOOKREQUEST']._serialized_end=1623
-  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_start=1625
-  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_end=1669
-  _globals['_ADMINSERVICE']._serialized_start=1672
-  _globals['_ADMINSERVICE']._serialized_end=2237
+  _globals['_GETSTATSREQUEST']._serialized_start=70
+  _globals['_GETSTATSREQUEST']._serialized_end=87
+  _globals['_GETSTATSRESPONSE']._serialized_start=90
+  _globals['_GETSTATSRESPONSE']._serialized_end=518
+  _globals['_BACKLOG']._serialized_start=520
+  _globals['_BACKLOG']._serialized_end=600
+  _globals['_INDEXSEGMENT']._serialized_start=603
+  _globals['_INDEXSEGMENT']._serialized_end=735
+  _globals['_ERASEACCOUNTREQUEST']._serialized_start=737
+  _globals['_ERASEACCOUNTREQUEST']._serialized_end=778
+  _globals['_ERASEACCOUNTRESPONSE']._serialized_start=781
+  _globals['_ERASEACCOUNTRESPONSE']._serialized_end=923
+  _globals['_RETAINREQUEST']._serialized_start=925
+  _globals['_RETAINREQUEST']._serialized_end=957
+  _globals['_RETAINRESPONSE']._serialized_start=959
+  _globals['_RETAINRESPONSE']._serialized_end=1071
+  _globals['_ERASUREPROOF']._serialized_start=1074
+  _globals['_ERASUREPROOF']._serialized_end=1323
+  _globals['_RESIDUE']._serialized_start=1325
+  _globals['_RESIDUE']._serialized_end=1378
+  _globals['_CREATEBACKUPREQUEST']._serialized_start=1380
+  _globals['_CREATEBACKUPREQUEST']._serialized_end=1415
+  _globals['_CREATEBACKUPRESPONSE']._serialized_start=1418
+  _globals['_CREATEBACKUPRESPONSE']._serialized_end=1575
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_start=1577
+  _globals['_LISTWEBHOOKSREQUEST']._serialized_end=1598
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_start=1600
+  _globals['_LISTWEBHOOKSRESPONSE']._serialized_end=1661
+  _globals['_WEBHOOK']._serialized_start=1664
+  _globals['_WEBHOOK']._serialized_end=1813
+  _globals['_TESTWEBHOOKREQUEST']._serialized_start=1815
+  _globals['_TESTWEBHOOKREQUEST']._serialized_end=1849
+  _globals['_TESTWEBHOOKRESPONSE']._serialized_start=1851
+  _globals['_TESTWEBHOOKRESPONSE']._serialized_end=1872
+  _globals['_REPLAYWEBHOOKREQUEST']._serialized_start=1874
+  _globals['_REPLAYWEBHOOKREQUEST']._serialized_end=1952
+  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_start=1954
+  _globals['_REPLAYWEBHOOKRESPONSE']._serialized_end=1998
+  _globals['_ADMINSERVICE']._serialized_start=2001
+  _globals['_ADMINSERVICE']._serialized_end=2566
 # @@protoc_insertion_point(module_scope)

@@ -4,6 +4,7 @@ isort:skip_file
 """
 
 from collections import abc as _abc
+from coterie.v1 import types_pb2 as _types_pb2
 from google.protobuf import descriptor as _descriptor
 from google.protobuf import message as _message
 from google.protobuf.internal import containers as _containers
@@ -57,6 +58,8 @@ class GetStatsResponse(_message.Message):
     UNCLEAN_START_FIELD_NUMBER: _builtins.int
     RUNS_CUT_OFF_FIELD_NUMBER: _builtins.int
     SNAPSHOTS_REFUSED_FIELD_NUMBER: _builtins.int
+    BACKLOG_FIELD_NUMBER: _builtins.int
+    INDEX_SEGMENTS_FIELD_NUMBER: _builtins.int
     exchanges: _builtins.int
     """Exchanges stored."""
     accounts: _builtins.int
@@ -89,6 +92,14 @@ class GetStatsResponse(_message.Message):
     """Runs that it left unfinished, which are recorded as failed."""
     snapshots_refused: _builtins.int
     """Snapshots of an index or a graph that this process found damaged, and made or makes anew."""
+    @_builtins.property
+    def backlog(self) -> Global___Backlog:
+        """What waits to be embedded, and since when."""
+
+    @_builtins.property
+    def index_segments(self) -> _containers.RepeatedCompositeFieldContainer[Global___IndexSegment]:
+        """How the search index is searched: its segments, prompts first, oldest first; empty before it is loaded."""
+
     def __init__(
         self,
         *,
@@ -108,14 +119,92 @@ class GetStatsResponse(_message.Message):
         unclean_start: _builtins.bool = ...,
         runs_cut_off: _builtins.int = ...,
         snapshots_refused: _builtins.int = ...,
+        backlog: Global___Backlog | None = ...,
+        index_segments: _abc.Iterable[Global___IndexSegment] | None = ...,
     ) -> None: ...
-    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    _HasFieldArgType: _TypeAlias = _typing.Literal["backlog", b"backlog"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "benchmarks", b"benchmarks", "database_bytes", b"database_bytes", "dim", b"dim", "exchanges", b"exchanges", "findings", b"findings", "first_seen_us", b"first_seen_us", "last_seen_us", b"last_seen_us", "last_sequence", b"last_sequence", "model_id", b"model_id", "pending_texts", b"pending_texts", "runs", b"runs", "runs_cut_off", b"runs_cut_off", "snapshots_refused", b"snapshots_refused", "texts", b"texts", "unclean_start", b"unclean_start"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "backlog", b"backlog", "benchmarks", b"benchmarks", "database_bytes", b"database_bytes", "dim", b"dim", "exchanges", b"exchanges", "findings", b"findings", "first_seen_us", b"first_seen_us", "index_segments", b"index_segments", "last_seen_us", b"last_seen_us", "last_sequence", b"last_sequence", "model_id", b"model_id", "pending_texts", b"pending_texts", "runs", b"runs", "runs_cut_off", b"runs_cut_off", "snapshots_refused", b"snapshots_refused", "texts", b"texts", "unclean_start", b"unclean_start"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___GetStatsResponse: _TypeAlias = GetStatsResponse  # noqa: Y015
+
+@_typing.final
+class Backlog(_message.Message):
+    """What waits to be embedded."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    TEXTS_FIELD_NUMBER: _builtins.int
+    TOKENS_FIELD_NUMBER: _builtins.int
+    OLDEST_S_FIELD_NUMBER: _builtins.int
+    TOKENS_PER_S_FIELD_NUMBER: _builtins.int
+    texts: _builtins.int
+    """Texts."""
+    tokens: _builtins.int
+    """Tokens, about."""
+    oldest_s: _builtins.float
+    """Since when the first of them waits, seconds; counted from the start of the service at the earliest."""
+    tokens_per_s: _builtins.float
+    """How fast they were embedded lately, tokens a second; 0 when that is not known."""
+    def __init__(
+        self,
+        *,
+        texts: _builtins.int = ...,
+        tokens: _builtins.int = ...,
+        oldest_s: _builtins.float = ...,
+        tokens_per_s: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["oldest_s", b"oldest_s", "texts", b"texts", "tokens", b"tokens", "tokens_per_s", b"tokens_per_s"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Backlog: _TypeAlias = Backlog  # noqa: Y015
+
+@_typing.final
+class IndexSegment(_message.Message):
+    """How one segment of the search index is searched."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    FIELD_FIELD_NUMBER: _builtins.int
+    ROWS_FIELD_NUMBER: _builtins.int
+    TAIL_ROWS_FIELD_NUMBER: _builtins.int
+    LISTS_FIELD_NUMBER: _builtins.int
+    PROBES_FIELD_NUMBER: _builtins.int
+    RECALL_FIELD_NUMBER: _builtins.int
+    field: _types_pb2.TextField.ValueType
+    """Which side of the exchanges."""
+    rows: _builtins.int
+    """Texts in it."""
+    tail_rows: _builtins.int
+    """Those among them that are searched exactly."""
+    lists: _builtins.int
+    """Lists it is divided into; 0 while everything is searched exactly."""
+    probes: _builtins.int
+    """How many of the lists a search looks at."""
+    recall: _builtins.float
+    """The share of the true ten nearest that a search finds, measured on texts of its own; 0 before it was measured."""
+    def __init__(
+        self,
+        *,
+        field: _types_pb2.TextField.ValueType = ...,
+        rows: _builtins.int = ...,
+        tail_rows: _builtins.int = ...,
+        lists: _builtins.int = ...,
+        probes: _builtins.int = ...,
+        recall: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["field", b"field", "lists", b"lists", "probes", b"probes", "recall", b"recall", "rows", b"rows", "tail_rows", b"tail_rows"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___IndexSegment: _TypeAlias = IndexSegment  # noqa: Y015
 
 @_typing.final
 class EraseAccountRequest(_message.Message):

@@ -25,7 +25,7 @@ _sym_db = _symbol_database.Default()
 from coterie.v1 import types_pb2 as coterie_dot_v1_dot_types__pb2
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oterie/v1/ingest_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"N\n\rIngestRequest\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x04\x12\'\n\texchanges\x18\x02 \x03(\x0b\x32\x14.coterie.v1.Exchange\"P\n\x0eIngestResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x04\x12(\n\x06report\x18\x02 \x01(\x0b\x32\x18.coterie.v1.IngestReport\"=\n\x12IngestBatchRequest\x12\'\n\texchanges\x18\x01 \x03(\x0b\x32\x14.coterie.v1.Exchange\"?\n\x13IngestBatchResponse\x12(\n\x06report\x18\x01 \x01(\x0b\x32\x18.coterie.v1.IngestReport\"t\n\x0cIngestReport\x12\x0e\n\x06stored\x18\x01 \x01(\r\x12\x12\n\nduplicates\x18\x02 \x01(\r\x12)\n\nrejections\x18\x03 \x03(\x0b\x32\x15.coterie.v1.Rejection\x12\x15\n\rlast_sequence\x18\x04 \x01(\x03\"P\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\r\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\xa4\x01\n\rIngestService\x12\x43\n\x06Ingest\x12\x19.coterie.v1.IngestRequest\x1a\x1a.coterie.v1.IngestResponse(\x01\x30\x01\x12N\n\x0bIngestBatch\x12\x1e.coterie.v1.IngestBatchRequest\x1a\x1f.coterie.v1.IngestBatchResponseb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1f\x63oterie/v1/ingest_service.proto\x12\ncoterie.v1\x1a\x16\x63oterie/v1/types.proto\"~\n\rIngestRequest\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x04\x12\'\n\texchanges\x18\x02 \x03(\x0b\x32\x14.coterie.v1.Exchange\x12\x11\n\tstream_id\x18\x03 \x01(\t\x12\r\n\x05start\x18\x04 \x01(\x03\x12\x0c\n\x04stop\x18\x05 \x01(\x03\"b\n\x0eIngestResponse\x12\x14\n\x0c\x62\x61tch_number\x18\x01 \x01(\x04\x12(\n\x06report\x18\x02 \x01(\x0b\x32\x18.coterie.v1.IngestReport\x12\x10\n\x08position\x18\x03 \x01(\x03\"-\n\x18GetIngestPositionRequest\x12\x11\n\tstream_id\x18\x01 \x01(\t\"-\n\x19GetIngestPositionResponse\x12\x10\n\x08position\x18\x01 \x01(\x03\"=\n\x12IngestBatchRequest\x12\'\n\texchanges\x18\x01 \x03(\x0b\x32\x14.coterie.v1.Exchange\"?\n\x13IngestBatchResponse\x12(\n\x06report\x18\x01 \x01(\x0b\x32\x18.coterie.v1.IngestReport\"t\n\x0cIngestReport\x12\x0e\n\x06stored\x18\x01 \x01(\r\x12\x12\n\nduplicates\x18\x02 \x01(\r\x12)\n\nrejections\x18\x03 \x03(\x0b\x32\x15.coterie.v1.Rejection\x12\x15\n\rlast_sequence\x18\x04 \x01(\x03\"P\n\tRejection\x12\r\n\x05index\x18\x01 \x01(\r\x12\x13\n\x0b\x65xchange_id\x18\x02 \x01(\t\x12\x0e\n\x06reason\x18\x03 \x01(\t\x12\x0f\n\x07message\x18\x04 \x01(\t2\x86\x02\n\rIngestService\x12\x43\n\x06Ingest\x12\x19.coterie.v1.IngestRequest\x1a\x1a.coterie.v1.IngestResponse(\x01\x30\x01\x12`\n\x11GetIngestPosition\x12$.coterie.v1.GetIngestPositionRequest\x1a%.coterie.v1.GetIngestPositionResponse\x12N\n\x0bIngestBatch\x12\x1e.coterie.v1.IngestBatchRequest\x1a\x1f.coterie.v1.IngestBatchResponseb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
@@ -33,17 +33,21 @@ _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'coterie.v1.ingest_service_p
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
   _globals['_INGESTREQUEST']._serialized_start=71
-  _globals['_INGESTREQUEST']._serialized_end=149
-  _globals['_INGESTRESPONSE']._serialized_start=151
-  _globals['_INGESTRESPONSE']._serialized_end=231
-  _globals['_INGESTBATCHREQUEST']._serialized_start=233
-  _globals['_INGESTBATCHREQUEST']._serialized_end=294
-  _globals['_INGESTBATCHRESPONSE']._serialized_start=296
-  _globals['_INGESTBATCHRESPONSE']._serialized_end=359
-  _globals['_INGESTREPORT']._serialized_start=361
-  _globals['_INGESTREPORT']._serialized_end=477
-  _globals['_REJECTION']._serialized_start=479
-  _globals['_REJECTION']._serialized_end=559
-  _globals['_INGESTSERVICE']._serialized_start=562
-  _globals['_INGESTSERVICE']._serialized_end=726
+  _globals['_INGESTREQUEST']._serialized_end=197
+  _globals['_INGESTRESPONSE']._serialized_start=199
+  _globals['_INGESTRESPONSE']._serialized_end=297
+  _globals['_GETINGESTPOSITIONREQUEST']._serialized_start=299
+  _globals['_GETINGESTPOSITIONREQUEST']._serialized_end=344
+  _globals['_GETINGESTPOSITIONRESPONSE']._serialized_start=346
+  _globals['_GETINGESTPOSITIONRESPONSE']._serialized_end=391
+  _globals['_INGESTBATCHREQUEST']._serialized_start=393
+  _globals['_INGESTBATCHREQUEST']._serialized_end=454
+  _globals['_INGESTBATCHRESPONSE']._serialized_start=456
+  _globals['_INGESTBATCHRESPONSE']._serialized_end=519
+  _globals['_INGESTREPORT']._serialized_start=521
+  _globals['_INGESTREPORT']._serialized_end=637
+  _globals['_REJECTION']._serialized_start=639
+  _globals['_REJECTION']._serialized_end=719
+  _globals['_INGESTSERVICE']._serialized_start=722
+  _globals['_INGESTSERVICE']._serialized_end=984
 # @@protoc_insertion_point(module_scope)

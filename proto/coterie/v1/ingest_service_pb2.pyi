@@ -27,8 +27,17 @@ class IngestRequest(_message.Message):
 
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     EXCHANGES_FIELD_NUMBER: _builtins.int
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    START_FIELD_NUMBER: _builtins.int
+    STOP_FIELD_NUMBER: _builtins.int
     batch_number: _builtins.int
     """Chosen by the caller and echoed, to tell answers apart. 0 is allowed."""
+    stream_id: _builtins.str
+    """Names the stream over all its connections, up to 256 characters; empty for one that is not resumed by position."""
+    start: _builtins.int
+    """The batch is what came of exchanges [start, stop) of the stream's input, counted from 0; ignored without a name."""
+    stop: _builtins.int
+    """See start; greater than start."""
     @_builtins.property
     def exchanges(self) -> _containers.RepeatedCompositeFieldContainer[_types_pb2.Exchange]:
         """1 to 1000 exchanges [batch_exchanges_max = 1000]; the message stays under 16777216 bytes
@@ -40,10 +49,13 @@ class IngestRequest(_message.Message):
         *,
         batch_number: _builtins.int = ...,
         exchanges: _abc.Iterable[_types_pb2.Exchange] | None = ...,
+        stream_id: _builtins.str = ...,
+        start: _builtins.int = ...,
+        stop: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "exchanges", b"exchanges"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "exchanges", b"exchanges", "start", b"start", "stop", b"stop", "stream_id", b"stream_id"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
@@ -57,8 +69,11 @@ class IngestResponse(_message.Message):
 
     BATCH_NUMBER_FIELD_NUMBER: _builtins.int
     REPORT_FIELD_NUMBER: _builtins.int
+    POSITION_FIELD_NUMBER: _builtins.int
     batch_number: _builtins.int
     """The batch this answers."""
+    position: _builtins.int
+    """How far the named stream is durable, in exchanges of its input; 0 without a name."""
     @_builtins.property
     def report(self) -> Global___IngestReport:
         """What became of it."""
@@ -68,14 +83,59 @@ class IngestResponse(_message.Message):
         *,
         batch_number: _builtins.int = ...,
         report: Global___IngestReport | None = ...,
+        position: _builtins.int = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["report", b"report"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "report", b"report"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["batch_number", b"batch_number", "position", b"position", "report", b"report"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___IngestResponse: _TypeAlias = IngestResponse  # noqa: Y015
+
+@_typing.final
+class GetIngestPositionRequest(_message.Message):
+    """Which stream."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STREAM_ID_FIELD_NUMBER: _builtins.int
+    stream_id: _builtins.str
+    """Its name, 1 to 256 characters."""
+    def __init__(
+        self,
+        *,
+        stream_id: _builtins.str = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["stream_id", b"stream_id"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIngestPositionRequest: _TypeAlias = GetIngestPositionRequest  # noqa: Y015
+
+@_typing.final
+class GetIngestPositionResponse(_message.Message):
+    """Where to go on."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    POSITION_FIELD_NUMBER: _builtins.int
+    position: _builtins.int
+    """Exchanges of its input that are durable, from the beginning; 0 for a stream that is not known."""
+    def __init__(
+        self,
+        *,
+        position: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["position", b"position"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetIngestPositionResponse: _TypeAlias = GetIngestPositionResponse  # noqa: Y015
 
 @_typing.final
 class IngestBatchRequest(_message.Message):

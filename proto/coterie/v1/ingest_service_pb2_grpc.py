@@ -40,6 +40,11 @@ class IngestServiceStub:
                 request_serializer=coterie_dot_v1_dot_ingest__service__pb2.IngestRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_ingest__service__pb2.IngestResponse.FromString,
                 _registered_method=True)
+        self.GetIngestPosition = channel.unary_unary(
+                '/coterie.v1.IngestService/GetIngestPosition',
+                request_serializer=coterie_dot_v1_dot_ingest__service__pb2.GetIngestPositionRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_ingest__service__pb2.GetIngestPositionResponse.FromString,
+                _registered_method=True)
         self.IngestBatch = channel.unary_unary(
                 '/coterie.v1.IngestService/IngestBatch',
                 request_serializer=coterie_dot_v1_dot_ingest__service__pb2.IngestBatchRequest.SerializeToString,
@@ -58,8 +63,15 @@ class IngestServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetIngestPosition(self, request, context):
+        """How far a named stream is durable: where a client that comes back goes on.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def IngestBatch(self, request, context):
-        """One batch.
+        """One batch; refused at once when it would have to wait.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')
@@ -72,6 +84,11 @@ def add_IngestServiceServicer_to_server(servicer, server):
                     servicer.Ingest,
                     request_deserializer=coterie_dot_v1_dot_ingest__service__pb2.IngestRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_ingest__service__pb2.IngestResponse.SerializeToString,
+            ),
+            'GetIngestPosition': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetIngestPosition,
+                    request_deserializer=coterie_dot_v1_dot_ingest__service__pb2.GetIngestPositionRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_ingest__service__pb2.GetIngestPositionResponse.SerializeToString,
             ),
             'IngestBatch': grpc.unary_unary_rpc_method_handler(
                     servicer.IngestBatch,
@@ -107,6 +124,33 @@ class IngestService:
             '/coterie.v1.IngestService/Ingest',
             coterie_dot_v1_dot_ingest__service__pb2.IngestRequest.SerializeToString,
             coterie_dot_v1_dot_ingest__service__pb2.IngestResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetIngestPosition(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.IngestService/GetIngestPosition',
+            coterie_dot_v1_dot_ingest__service__pb2.GetIngestPositionRequest.SerializeToString,
+            coterie_dot_v1_dot_ingest__service__pb2.GetIngestPositionResponse.FromString,
             options,
             channel_credentials,
             insecure,

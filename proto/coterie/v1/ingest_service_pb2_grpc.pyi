@@ -35,8 +35,10 @@ class IngestServiceStub:
     def __new__(cls, channel: _aio.Channel) -> IngestServiceAsyncStub: ...
     Ingest: _grpc.StreamStreamMultiCallable[_ingest_service_pb2.IngestRequest, _ingest_service_pb2.IngestResponse]
     """Batches in, one answer each, in order. After a broken stream, send what was not answered again: ids make it idempotent."""
+    GetIngestPosition: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.GetIngestPositionRequest, _ingest_service_pb2.GetIngestPositionResponse]
+    """How far a named stream is durable: where a client that comes back goes on."""
     IngestBatch: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.IngestBatchRequest, _ingest_service_pb2.IngestBatchResponse]
-    """One batch."""
+    """One batch; refused at once when it would have to wait."""
 
 @_typing.type_check_only
 class IngestServiceAsyncStub(IngestServiceStub):
@@ -45,8 +47,10 @@ class IngestServiceAsyncStub(IngestServiceStub):
     def __init__(self, channel: _aio.Channel) -> None: ...
     Ingest: _aio.StreamStreamMultiCallable[_ingest_service_pb2.IngestRequest, _ingest_service_pb2.IngestResponse]  # type: ignore[assignment]
     """Batches in, one answer each, in order. After a broken stream, send what was not answered again: ids make it idempotent."""
+    GetIngestPosition: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.GetIngestPositionRequest, _ingest_service_pb2.GetIngestPositionResponse]  # type: ignore[assignment]
+    """How far a named stream is durable: where a client that comes back goes on."""
     IngestBatch: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.IngestBatchRequest, _ingest_service_pb2.IngestBatchResponse]  # type: ignore[assignment]
-    """One batch."""
+    """One batch; refused at once when it would have to wait."""
 
 class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
     """Takes exchanges in. An answered batch is on disk."""
@@ -60,11 +64,19 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         """Batches in, one answer each, in order. After a broken stream, send what was not answered again: ids make it idempotent."""
 
     @_abc_1.abstractmethod
+    def GetIngestPosition(
+        self,
+        request: _ingest_service_pb2.GetIngestPositionRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_ingest_service_pb2.GetIngestPositionResponse, _abc.Awaitable[_ingest_service_pb2.GetIngestPositionResponse]]:
+        """How far a named stream is durable: where a client that comes back goes on."""
+
+    @_abc_1.abstractmethod
     def IngestBatch(
         self,
         request: _ingest_service_pb2.IngestBatchRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_service_pb2.IngestBatchResponse, _abc.Awaitable[_ingest_service_pb2.IngestBatchResponse]]:
-        """One batch."""
+        """One batch; refused at once when it would have to wait."""
 
 def add_IngestServiceServicer_to_server(servicer: IngestServiceServicer, server: _typing.Union[_grpc.Server, _aio.Server]) -> None: ...
