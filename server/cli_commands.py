@@ -161,7 +161,7 @@ def ingest(session: Session) -> int:
     if lines.broken:
         terminal.say(f"coterie: {lines.broken}; the whole lines before that are kept")
     elif not lines.count:
-        raise InvalidError("the file is empty: expected one exchange a line, as JSON, or a row", field="file")
+        raise InvalidError("the file is empty: expected one exchange a line, as JSON", field="file")
     terminal.data(
         {
             "stored": summary.stored,

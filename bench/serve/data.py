@@ -3,7 +3,9 @@
 import json
 import random
 import shutil
+from collections import deque
 from collections.abc import Iterator
+from concurrent.futures import Future
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,7 +14,7 @@ from numpy.typing import NDArray
 
 from bench.cluster import data as cluster_data
 from coterie.client import wire
-from coterie.domain import AccountId, Exchange, ExchangeId, normalise
+from coterie.domain import AccountId, Exchange, ExchangeId, IngestResult, normalise
 from coterie.store import open_store
 from coterie.v1 import ingest_service_pb2
 
@@ -22,7 +24,8 @@ _MODEL, _DIM = "all-MiniLM-L6-v2", 384
 _MARK = "@@@@@@@@"
 """Stands in a mould where each batch has its number, eight hex digits: ids and texts of all batches differ."""
 _ADDED_AT_ONCE = 1_000
-_VECTORS_AT_ONCE = 8_192
+_UNDER_WAY_MAX = 64
+_VECTORS_AT_ONCE = 32_768
 
 
 @dataclass(frozen=True, slots=True)
@@ -119,14 +122,20 @@ def folder(corpus: Path, n: int, cache: Path, seed: int) -> Path:
     vectors = world(corpus, n, cache, seed)
     with open_store(path) as store:
         store.bind_model(_MODEL, _DIM)
+        under_way: deque[Future[IngestResult]] = deque()
         for first in range(0, n, _ADDED_AT_ONCE):
             numbers = range(first, min(n, first + _ADDED_AT_ONCE))
-            store.append([with_prompt(number, f"grown text {number:08d}", "grown") for number in numbers])
+            exchanges = [with_prompt(number, f"grown text {number:08d}", "grown") for number in numbers]
+            under_way.append(store.submit(exchanges))
+            if len(under_way) == _UNDER_WAY_MAX:
+                under_way.popleft().result()
+        for future in under_way:
+            future.result()
         for first in range(0, n, _VECTORS_AT_ONCE):
             rows = vectors[first : first + _VECTORS_AT_ONCE]
             waiting = store.pending_texts(len(rows))
             store.put_vectors(np.array([text_id for text_id, _ in waiting], np.int64), rows)
-            if first % (16 * _VECTORS_AT_ONCE) == 0:
+            if first % (4 * _VECTORS_AT_ONCE) == 0:
                 print(f"data folder: {first:,} of {n:,} vectors", flush=True)
     done.write_text(json.dumps({"exchanges": n}))
     return path

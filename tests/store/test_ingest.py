@@ -51,7 +51,9 @@ def full(make: Make) -> Exchange:
 def test_a_full_exchange_comes_back_as_it_was_sent(store: SqliteStore, exchange: Make) -> None:
     sent = full(exchange)
     result = store.append([sent])
-    assert result == IngestResult(stored=1, duplicates=0, rejections=(), last_sequence=1)
+    assert (result.stored, result.duplicates, result.rejections, result.last_sequence) == (1, 0, (), 1)
+    assert result.queued_texts == store.pending_count() == 2
+    assert result.queued_tokens == store.backlog().tokens
     assert store.exchange(sent.exchange_id) == sent
 
 
