@@ -20,7 +20,7 @@ from coterie.embedder.transformer import has_bfloat16
 
 _ENGINES = ("coterie", "sentence-transformers", "sentence-transformers, arrival order", "infinity_emb")
 _WORKER = Path(__file__).with_name("embedding_worker.py")
-_INFINITY = ("infinity_emb[torch]==0.0.77", "transformers<5", "optimum<2", "click<8.2")
+_INFINITY = ("infinity_emb[torch]==0.0.77", "transformers<4.49", "optimum<2", "click<8.2")
 
 
 def measure(texts: list[str], cache: Path, rounds: int) -> dict[str, Any]:
