@@ -15,6 +15,7 @@ import coterie.client
 import coterie.domain
 import coterie.v1
 from coterie.client import AsyncClient, Client
+from coterie.client.wire import stats_to_wire
 from coterie.domain import Erasure, NotFoundError, Stats
 from coterie.v1 import admin_service_pb2 as wire
 from coterie.v1 import admin_service_pb2_grpc
@@ -43,7 +44,7 @@ class Admin(admin_service_pb2_grpc.AdminServiceServicer):
     """Enough of a server for the client to talk to."""
 
     def GetStats(self, request: Any, context: Any) -> wire.GetStatsResponse:
-        return wire.GetStatsResponse(**{name: getattr(STATS, name) for name in Stats.__slots__})
+        return stats_to_wire(STATS)
 
     def EraseAccount(self, request: Any, context: Any) -> wire.EraseAccountResponse:
         if request.account_id != "known":
