@@ -44,7 +44,7 @@ def look(database: Path, streams: Iterable[Stream], *, settled: bool) -> Found:
         connection.execute("BEGIN")
         rows = connection.execute(
             "SELECT e.exchange_id, t.content FROM exchange e LEFT JOIN text t ON t.text_id = e.prompt"
-            " WHERE e.exchange_id LIKE 's%'"
+            " WHERE e.account_id NOT LIKE 'erased-%'"
         ).fetchall()
         torn = connection.execute(
             "SELECT count(*) FROM exchange e LEFT JOIN text p ON p.text_id = e.prompt LEFT JOIN text r ON r.text_id ="

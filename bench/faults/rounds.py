@@ -7,7 +7,7 @@ import threading
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
@@ -43,6 +43,7 @@ class Tally:
     backups_torn: int = 0
     not_told: int = 0
     exit_codes_wrong: int = 0
+    ended_by_itself: int = 0
 
     rounds: int = 0
     killed_in: Counter[str] = field(default_factory=Counter)
@@ -58,22 +59,29 @@ class Tally:
     restores: int = 0
     clean_stops: int = 0
     start_s: list[float] = field(default_factory=list)
+    last_words: list[str] = field(default_factory=list)
 
     _FAULTS = (
         *("lost", "doubled", "invented", "torn", "unfinished_runs", "last_good_run_lost", "erasures_undone"),
         *("erasures_halved", "erasures_unproved", "backups_torn", "not_told", "exit_codes_wrong"),
+        "ended_by_itself",
     )
 
     def faults(self) -> dict[str, int]:
         """The faults by name."""
         return {name: getattr(self, name) for name in self._FAULTS}
 
+    def add(self, other: "Tally") -> None:
+        """Count another's rounds too."""
+        for item in fields(self):
+            setattr(self, item.name, getattr(self, item.name) + getattr(other, item.name))
+
     def to_json(self) -> dict[str, Any]:
         """Everything; of the start-up times median and largest."""
         value = asdict(self) | {"killed_in": dict(self.killed_in)}
         times = sorted(value.pop("start_s"))
-        value["start_s_median"] = round(times[len(times) // 2], 3)
-        value["start_s_max"] = round(times[-1], 3)
+        if times:
+            value |= {"start_s_median": round(times[len(times) // 2], 3), "start_s_max": round(times[-1], 3)}
         return value
 
 
@@ -89,6 +97,8 @@ class Rounds:
     def __init__(self, folder: Path, seed: int, whole_every: int = _WHOLE_EVERY) -> None:
         self._whole_every = whole_every
         self.tally = Tally()
+        self.stopping = threading.Event()
+        """Set to end after the round at work, without the last look."""
         self._folder = folder
         self._database = folder / "data" / "coterie.db"
         self._rng = random.Random(seed)
@@ -102,6 +112,8 @@ class Rounds:
         """So many rounds, then a last look and a clean stop."""
         try:
             for number in range(rounds):
+                if self.stopping.is_set():
+                    return self.tally
                 activity = ACTIVITIES[number % len(ACTIVITIES)]
                 self._round(number, activity)
                 faults = sum(self.tally.faults().values())
@@ -124,7 +136,11 @@ class Rounds:
             act = getattr(self, f"_{activity}")
             delay_s = act(service, number, threads)
             time.sleep(delay_s)
+        except (CoterieError, RuntimeError):
+            if service.alive:
+                raise
         finally:
+            self._note_end(service)
             service.kill()
             stop.set()
             for thread in threads:
@@ -134,6 +150,12 @@ class Rounds:
         self.tally.killed_in[activity] += 1
         self.tally.acked = sum(stream.acked for stream in self._streams)
         service.log.unlink()
+
+    def _note_end(self, service: Service) -> None:
+        """Count a service that ended before it was killed, and keep what it said."""
+        if not service.alive:
+            self.tally.ended_by_itself += 1
+            self.tally.last_words.append(service.last_words())
 
     # What goes on when the kill comes. Each returns how long to wait for it, seconds.
 

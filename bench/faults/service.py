@@ -73,6 +73,11 @@ class Service:
         while f'"{event}"' not in self.log.read_text(encoding="utf-8", errors="replace"):
             self._check(deadline, event)
 
+    def last_words(self) -> str:
+        """Exit code and end of the log of a service that ended."""
+        tail = self.log.read_text(encoding="utf-8", errors="replace")[-2_000:]
+        return f"exit code {self._process.poll()}: {tail}"
+
     def kill(self) -> None:
         """SIGKILL, and wait for the end."""
         self._process.kill()
@@ -97,8 +102,7 @@ class Service:
 
     def _check(self, deadline: float, wanted: str) -> None:
         if not self.alive or time.monotonic() > deadline:
-            code = self._process.poll()
+            said = self.last_words()
             self.kill()
-            tail = self.log.read_text(encoding="utf-8", errors="replace")[-2_000:]
-            raise RuntimeError(f"the service did not say {wanted!r} (exit code {code}):\n{tail}")
+            raise RuntimeError(f"the service did not say {wanted!r}, {said}")
         time.sleep(0.01)
