@@ -40,11 +40,8 @@ def main() -> int:
     with tempfile.TemporaryDirectory(prefix="coterie-faults-", dir=options.dir) as folder:
         made = [Rounds(_made(Path(folder) / str(part)), options.seed + part) for part in range(options.folders)]
         with ThreadPoolExecutor(options.folders) as pool:
-            shares = [
-                options.rounds // options.folders + (part < options.rounds % options.folders)
-                for part in range(len(made))
-            ]
-            work = [pool.submit(rounds.run, share, _tell) for rounds, share in zip(made, shares, strict=True)]
+            share, more = divmod(options.rounds, options.folders)
+            work = [pool.submit(each.run, share + (part < more), _tell) for part, each in enumerate(made)]
             try:
                 for each in work:
                     each.result()
