@@ -114,8 +114,12 @@ def organisations(connection: sqlite3.Connection, account_ids: Collection[Accoun
     named: dict[AccountId, Counter[str]] = defaultdict(Counter)
     for chunk in chunks(account_ids):
         rows = connection.execute(
-            "SELECT e.account_id, a.value, count(*) FROM exchange e JOIN attribute a ON a.set_id = e.attribute_set"
-            f" AND a.name = 'organisation' WHERE e.account_id IN ({marks(chunk)}) GROUP BY 1, 2",
+            # By attribute set first: a sealed one is opened once for an account.
+            "SELECT g.account_id, CASE WHEN s.sealed IS NULL THEN a.value"
+            " ELSE json_extract(unseal(s.sealed, s.content), '$.organisation') END, sum(g.count) FROM"
+            " (SELECT account_id, attribute_set, count(*) AS count FROM exchange"
+            f" WHERE account_id IN ({marks(chunk)}) GROUP BY 1, 2) g JOIN attribute_set s ON s.set_id = g.attribute_set"
+            " JOIN attribute a ON a.set_id = s.set_id AND a.name = 'organisation' GROUP BY 1, 2",
             chunk,
         )
         for account_id, organisation, count in rows:

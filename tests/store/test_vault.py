@@ -63,6 +63,7 @@ def test_encrypted_nothing_can_be_read_in_any_file_and_everything_through_the_st
         assert len(found) == 5
         labelled = SearchFilter(attributes={"organisation": "canary-label", "tier": "free"})
         assert len(store.candidate_texts(TextField.PROMPT, labelled, limit=9)) == 5
+        assert store.organisations(["a"]) == {"a": "canary-label"}  # type: ignore[list-item]
         other = SearchFilter(attributes={"organisation": "canary"})
         assert len(store.candidate_texts(TextField.PROMPT, other, limit=9)) == 0
         assert store.benchmark_items("b")[0] == items
