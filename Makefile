@@ -14,13 +14,14 @@ FAISS := $(shell command -v nvidia-smi >/dev/null 2>&1 && nvidia-smi -L 2>/dev/n
 PROTOC = $(BIN)/python -m grpc_tools.protoc -I proto --plugin=protoc-gen-mypy=$(BIN)/protoc-gen-mypy \
 	--plugin=protoc-gen-mypy_grpc=$(BIN)/protoc-gen-mypy_grpc
 
-.PHONY: help setup demo test test-faults fuzz bench-cluster bench-detection bench-extra lint format types layers proto proto-check proto-release wheel-check clean
+.PHONY: help setup demo test test-faults fuzz bench-cluster bench-detection bench-extra docs lint format types layers proto proto-check proto-release wheel-check clean
 
 help:
 	@echo "make demo    set up, run the whole service on simulated traffic, show what it finds"
 	@echo "make test    every test        make lint    format, lint, types, layers, proto, wheel"
 	@echo "make test-faults  SIGKILL, full and read-only disks, damage: what was acknowledged is there, once (ROUNDS=200, SEED=)"
 	@echo "make fuzz    coverage-guided, SECONDS=60 for each target (TARGETS=jsonl,proto)"
+	@echo "make docs    the book, into build/book"
 	@echo "make proto   regenerate        make wheel-check   the built wheel in a clean environment"
 	@echo "make bench-cluster   clustering beside its peers, with SIZES=10000,50000 rows (and ENGINES=, SEEDS=, ARGS=)"
 	@echo "make bench-detection who is accused, beside five baselines (SCENARIOS=\"mixes null\", SEEDS=\"1 2\", WORKERS=, ARGS=)"
@@ -32,7 +33,7 @@ $(STAMP): pyproject.toml constraints.txt
 	@test -x $(BIN)/python || $(PYTHON) -m venv $(VENV)
 	@echo "Setting up $(VENV) (a few minutes the first time)"
 	@$(BIN)/python -m pip install --quiet -c constraints.txt torch==2.13.0
-	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,exports,$(FAISS),dev]"
+	@$(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,exports,$(FAISS),dev,docs,notebooks]"
 	@touch $@
 
 demo: setup
@@ -65,6 +66,10 @@ SECONDS ?= 60
 fuzz: setup
 	@$(BIN)/python -c 'import atheris' 2>/dev/null || $(BIN)/python -m pip install --quiet -c constraints.txt -e ".[server,$(FAISS),fuzz]"
 	@$(BIN)/python -m bench.fuzz.run --seconds $(SECONDS) $(if $(TARGETS),--targets $(TARGETS)) $(if $(SEED),--seed $(SEED)) $(ARGS)
+
+docs: setup
+	@$(BIN)/mkdocs build --quiet --clean
+	@echo "The book: build/book/index.html"
 
 lint: setup types layers proto-check wheel-check
 	$(BIN)/ruff format --check .

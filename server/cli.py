@@ -607,7 +607,7 @@ def _add_window(verb: argparse.ArgumentParser, since: str, until: str) -> None:
 
 
 def _add_settings(serve: argparse.ArgumentParser) -> None:
-    explained = _setting_help()
+    explained = setting_help()
     for item in dataclasses.fields(config.Config):
         if item.name not in ("data_dir", "model"):
             serve.add_argument(
@@ -618,7 +618,7 @@ def _add_settings(serve: argparse.ArgumentParser) -> None:
             )
 
 
-def _setting_help() -> dict[str, str]:
+def setting_help() -> dict[str, str]:
     """What stands under each field of `Config`: the one place where settings are explained."""
     body = ast.parse(inspect.getsource(config.Config)).body[0]
     assert isinstance(body, ast.ClassDef)

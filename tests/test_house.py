@@ -10,7 +10,7 @@ from pathlib import Path
 import pytest
 
 ROOT = Path(__file__).parents[1]
-UNSHIPPED = {"tests", "bench", "notebooks"}
+UNSHIPPED = {"tests", "bench", "notebooks", "docs"}
 BUILT = {"build", "dist"}
 PROJECT = tomllib.loads((ROOT / "pyproject.toml").read_text())
 SETUPTOOLS = PROJECT["tool"]["setuptools"]
