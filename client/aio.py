@@ -30,6 +30,7 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
+    Calibration,
     Caller,
     CoterieError,
     DeniedError,
@@ -396,6 +397,10 @@ class AsyncClient:
     async def revoke_rule(self, rule_id: str, *, reviewer: str = "") -> Rule:
         """Take a rule back: what it suppressed no longer is."""
         return await self._call(calls.revoke_rule(rule_id, reviewer))
+
+    async def get_calibration(self) -> Calibration:
+        """What reviewers decided against how sure the findings were, and what follows; nothing is applied by itself."""
+        return await self._call(calls.get_calibration())
 
     async def get_account(self, account_id: str) -> AccountReport:
         """Whether an account is in anything, and if not, how near it was."""

@@ -7,7 +7,7 @@ from typing import Any, Generic, Protocol, TypeVar
 import numpy as np
 from numpy.typing import ArrayLike
 
-from coterie.client import wire, wire_dossier
+from coterie.client import wire, wire_calibration, wire_dossier
 from coterie.client.channel import Stubs
 from coterie.domain import (
     LIMITS,
@@ -17,6 +17,7 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
+    Calibration,
     CoterieError,
     Dossier,
     Erasure,
@@ -336,6 +337,15 @@ def revoke_rule(rule_id: str, reviewer: str) -> Call[Rule]:
     """Takes a rule back; sent again it would meet its own first try as a conflict."""
     request = finding_service_pb2.RevokeRuleRequest(rule_id=rule_id, reviewer=reviewer)
     return Call(lambda stubs, timeout_s: stubs.finding.RevokeRule(request, timeout=timeout_s), _rule, repeatable=False)
+
+
+def get_calibration() -> Call[Calibration]:
+    """Decisions against stated confidence."""
+    request = finding_service_pb2.GetCalibrationRequest()
+    return Call(
+        lambda stubs, timeout_s: stubs.finding.GetCalibration(request, timeout=timeout_s),
+        wire_calibration.calibration_from_wire,
+    )
 
 
 def get_account(account_id: str) -> Call[AccountReport]:

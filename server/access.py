@@ -71,6 +71,7 @@ METHODS: Mapping[str, Role | Door] = {
     "/coterie.v1.FindingService/SplitFinding": Role.REVIEWER,
     "/coterie.v1.FindingService/CreateRule": Role.REVIEWER,
     "/coterie.v1.FindingService/ListRules": Role.ANALYST,
+    "/coterie.v1.FindingService/GetCalibration": Role.ANALYST,
     "/coterie.v1.FindingService/RevokeRule": Role.REVIEWER,
     "/coterie.v1.FindingService/GetDossier": Role.ANALYST,
     "/coterie.v1.FindingService/GetAccount": Role.ANALYST,

@@ -276,6 +276,7 @@ def _add_reading_verbs(verbs: Any) -> None:
     _add_search(verbs)
     _add_review(verbs)
     _add_rules_verbs(verbs)
+    _verb(verbs, "calibration", cli_review.calibration, "hold decisions against how sure the findings were")
     runs = _verb(verbs, "runs", cli_commands.runs, "list runs, newest first")
     runs.add_argument(
         "--limit", type=_between(1, 10_000), default=20, metavar="N", help="at most so many (default: 20)"

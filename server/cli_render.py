@@ -14,6 +14,7 @@ from coterie.domain import (
     AccountReport,
     Benchmark,
     BenchmarkMatch,
+    Calibration,
     Erasure,
     Evidence,
     Exchange,
@@ -23,6 +24,7 @@ from coterie.domain import (
     FindingKind,
     Hit,
     Lineage,
+    Rate,
     Retained,
     Review,
     ReviewAction,
@@ -124,6 +126,43 @@ def findings_table(findings: Sequence[Finding]) -> Table:
             _state(finding),
         )
     return made
+
+
+def calibration_page(calibration: Calibration) -> Group:
+    """Verdict, reliability by confidence, rates by evidence, and proposals with their data."""
+    parts: list[RenderableType] = [Text(calibration.verdict, style="bold")]
+    if calibration.unknown:
+        parts.append(Text(f"{number(calibration.unknown)} decisions more were made before it was recorded on what."))
+    for group in calibration.groups:
+        title = f"{group.name}: Brier {group.brier:.3f}, of the share alone {group.brier_base:.3f}"
+        made = table("stated", "mean", "decisions", "true", "95 %", title=title, right=("mean", "decisions", "true"))
+        for item in group.bins:
+            if item.confirmed.count:
+                made.add_row(item.confirmed.name, f"{item.confidence:.2f}", *_rate(item.confirmed))
+        parts.append(made)
+    if calibration.evidence:
+        made = table("evidence", "decisions", "true", "95 %", title="By evidence", right=("decisions", "true"))
+        for rate in calibration.evidence:
+            made.add_row(shown(rate.name.replace("_", " ")), *_rate(rate))
+        parts.append(made)
+    if calibration.proposals:
+        title = "Proposal: findings from this confidence on (nothing is applied)"
+        made = table("for precision", "confidence", "decisions", "true", "95 %", "true ones lost", title=title)
+        for proposal in calibration.proposals:
+            limit = "none keeps it" if proposal.limit is None else f"{proposal.limit:g}"
+            data = _rate(proposal.kept) if proposal.limit is not None else ("-", "-", "-")
+            made.add_row(f"{proposal.precision:g}", limit, *data, number(proposal.lost))
+        parts.append(made)
+    if calibration.fit:
+        made = table("stated", "was worth", "95 %", title="Isotonic fit", right=("stated", "was worth"))
+        for point in calibration.fit:
+            made.add_row(f"{point.stated:g}", f"{point.fitted:.2f}", f"{point.low:.2f} to {point.high:.2f}")
+        parts.append(made)
+    return Group(*(Padding(part, (0, 0, 1, 0)) for part in parts))
+
+
+def _rate(rate: Rate) -> tuple[str, str, str]:
+    return number(rate.count), f"{rate.rate:.2f}", f"{rate.low:.2f} to {rate.high:.2f}"
 
 
 def webhooks_table(webhooks: Sequence[WebhookState]) -> Table:

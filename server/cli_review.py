@@ -9,7 +9,15 @@ from typing import Any
 from rich.text import Text
 
 from coterie.client import Client
-from coterie.domain import LIMITS, Finding, NewRule, ReviewAction, ReviewState, rule_to_json
+from coterie.domain import (
+    LIMITS,
+    Finding,
+    NewRule,
+    ReviewAction,
+    ReviewState,
+    calibration_to_json,
+    rule_to_json,
+)
 from coterie.server import cli_render as render
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_files import read_names
@@ -142,6 +150,14 @@ def rules_revoke(session: Session) -> int:
     session.terminal.data(
         rule_to_json(rule), Text(f"{shown(rule.rule_id)} is revoked: what it suppressed no longer is")
     )
+    return 0
+
+
+def calibration(session: Session) -> int:
+    """What reviewers decided against how sure the findings were."""
+    with session.client() as client:
+        found = client.get_calibration()
+    session.terminal.data(calibration_to_json(found), render.calibration_page(found))
     return 0
 
 

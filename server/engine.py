@@ -23,6 +23,7 @@ from coterie.domain import (
     Benchmark,
     BenchmarkItem,
     BenchmarkMatch,
+    Calibration,
     CancelledRunError,
     ConflictError,
     CoterieError,
@@ -403,6 +404,12 @@ class Engine:
         finding = self.store.add_review(review, version=version, rule=rule)
         self.changed.notify()
         return finding
+
+    def calibration(self) -> Calibration:
+        """What reviewers decided against how sure the findings were; see `calibrate`."""
+        from coterie.server.calibration import calibrate
+
+        return calibrate(*self.store.decisions())
 
     def rules(self) -> list[Rule]:
         """Every rule ever made, newest first."""

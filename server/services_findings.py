@@ -3,7 +3,7 @@
 from collections.abc import AsyncIterator
 from dataclasses import replace
 
-from coterie.client import wire, wire_dossier
+from coterie.client import wire, wire_calibration, wire_dossier
 from coterie.domain import AccountId, Finding, FindingId, InvalidError, NewRule, Review, ReviewAction, ReviewState
 from coterie.server.access import current_caller
 from coterie.server.checks import check_name
@@ -168,6 +168,12 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         await self._desk.audit(context, "revoke_rule", request.rule_id)
         rule = await self._desk.call(self._desk.engine.revoke_rule, request.rule_id, _reviewer(request.reviewer))
         return finding_service_pb2.RevokeRuleResponse(rule=wire.rule_to_wire(rule))
+
+    async def GetCalibration(
+        self, request: finding_service_pb2.GetCalibrationRequest, context: Context
+    ) -> finding_service_pb2.GetCalibrationResponse:
+        """Decisions against stated confidence."""
+        return wire_calibration.calibration_to_wire(await self._desk.call(self._desk.engine.calibration))
 
     async def _record(
         self, context: Context, request: _Reviewing, entry: Review, suppress: NewRule | None = None

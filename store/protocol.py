@@ -17,6 +17,7 @@ from coterie.domain import (
     Backlog,
     Benchmark,
     BenchmarkItem,
+    Decision,
     Erasure,
     ErasureLedger,
     ErasureProof,
@@ -443,6 +444,13 @@ class Store(Protocol):
             ConflictError: the finding has another version by now, or those to be merged are one already.
             InvalidError: what is to be merged is of different kinds, what is to be taken back is not there, accounts
                 are not in the finding, or too few would be left.
+        """
+        ...
+
+    def decisions(self) -> tuple[list[Decision], int]:
+        """The last decision on each finding that was confirmed or dismissed, with what it was made on.
+
+        And how many there are besides that tell nothing of that: from before it was recorded.
         """
         ...
 

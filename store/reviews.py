@@ -16,6 +16,7 @@ from coterie.domain import (
     SERVICE_REVIEWER,
     AccountId,
     ConflictError,
+    Decision,
     EventCause,
     ExcludedAccount,
     Finding,
@@ -109,6 +110,28 @@ def history(connection: sqlite3.Connection, finding_id: FindingId) -> list[Revie
         (*group, *group),
     )
     return [_review(row) for row in rows]
+
+
+def decisions(connection: sqlite3.Connection) -> tuple[list[Decision], int]:
+    """The last decision on each finding that is confirmed or dismissed, and how many more tell of no basis."""
+    rows = connection.execute(
+        f"SELECT {_COLUMNS} FROM review WHERE review_id IN"
+        " (SELECT max(review_id) FROM review WHERE action = 'decide' GROUP BY finding_id)"
+        " AND decision IN ('confirmed', 'dismissed') ORDER BY review_id"
+    )
+    entries = [_review(row) for row in rows]
+    known = [
+        Decision(
+            entry.finding_id,
+            entry.basis.kind,
+            entry.basis.confidence,
+            entry.decision is ReviewState.CONFIRMED,
+            entry.basis.evidence,
+        )
+        for entry in entries
+        if entry.basis.kind
+    ]
+    return known, len(entries) - len(known)
 
 
 def under_review(connection: sqlite3.Connection, reported: Sequence[Finding]) -> list[Finding]:

@@ -19,6 +19,7 @@ from coterie.domain import (
     Backlog,
     Benchmark,
     BenchmarkItem,
+    Decision,
     Erasure,
     ErasureLedger,
     ErasureProof,
@@ -402,6 +403,10 @@ class SqliteStore(Store):
         rule: tuple[Rule, str, Mapping[FindingId, str]] | None = None,
     ) -> Finding:
         return self._writer.run(lambda transaction: changes.add_review(transaction, review, version, rule))
+
+    def decisions(self) -> tuple[list[Decision], int]:
+        with self._readers.snapshot() as connection:
+            return reviews.decisions(connection)
 
     def rules(self) -> list[Rule]:
         with self._readers.snapshot() as connection:

@@ -53,6 +53,7 @@ VERBS = (
     "benchmark register", "benchmark list", "benchmark match", "runs", "simulate", "evaluate", "stats", "erase", "demo",
     "token mint", "token list", "token revoke", "whoami", "audit", "key new", "key rotate", "retain",
     "rules", "rules allow", "rules revoke", "webhooks list", "webhooks test", "webhooks replay",
+    "calibration",
 )  # fmt: skip
 
 
@@ -570,6 +571,14 @@ def test_a_finding_is_worked_on_from_the_command_line(coterie, data):
     assert review("f-one", "split", "--account", gone, "--undo", "--reason", "no office").code == 0
     assert review("f-one", "merge", "--with", "f-two", "--undo", "--reason", "two lists").code == 0
     assert len(coterie("--data-dir", data, "findings", "--json").json["findings"]) == 2
+
+
+def test_calibration_says_that_decisions_are_too_few(coterie, data):
+    coterie("--data-dir", data, "review", "f-one", "confirm", "--reason", "sure")
+    done = coterie("--data-dir", data, "calibration")
+    assert "Too few decisions to propose anything: 1 of at least 30" in done.out
+    value = coterie("--data-dir", data, "calibration", "--json").json
+    assert (value["decisions"], value["confirmed"], value["proposals"]) == (1, 1, [])
 
 
 def test_a_suppressed_finding_is_counted_and_listed_on_demand(coterie, data):

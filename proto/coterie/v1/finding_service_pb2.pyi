@@ -2296,3 +2296,272 @@ class SharedAttribute(_message.Message):
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
 Global___SharedAttribute: _TypeAlias = SharedAttribute  # noqa: Y015
+
+@_typing.final
+class GetCalibrationRequest(_message.Message):
+    """Of all decisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    def __init__(
+        self,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCalibrationRequest: _TypeAlias = GetCalibrationRequest  # noqa: Y015
+
+@_typing.final
+class GetCalibrationResponse(_message.Message):
+    """How often reviewers found findings to be true, by how sure those were."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    VERDICT_FIELD_NUMBER: _builtins.int
+    DECISIONS_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    UNKNOWN_FIELD_NUMBER: _builtins.int
+    GROUPS_FIELD_NUMBER: _builtins.int
+    EVIDENCE_FIELD_NUMBER: _builtins.int
+    PROPOSALS_FIELD_NUMBER: _builtins.int
+    FIT_FIELD_NUMBER: _builtins.int
+    verdict: _builtins.str
+    """What can be said, in one sentence; of too few decisions, that they are."""
+    decisions: _builtins.int
+    """Findings that were confirmed or dismissed."""
+    confirmed: _builtins.int
+    """Those that were confirmed."""
+    unknown: _builtins.int
+    """Decisions left out: from before it was recorded what was decided on."""
+    @_builtins.property
+    def groups(self) -> _containers.RepeatedCompositeFieldContainer[Global___Reliability]:
+        """All, then by kind; empty where there are no decisions."""
+
+    @_builtins.property
+    def evidence(self) -> _containers.RepeatedCompositeFieldContainer[Global___Rate]:
+        """By piece of evidence: findings that have it with a p-value of at most .01, or as an effect size."""
+
+    @_builtins.property
+    def proposals(self) -> _containers.RepeatedCompositeFieldContainer[Global___LimitProposal]:
+        """Limits of confidence that would have kept a precision; empty where there are too few decisions."""
+
+    @_builtins.property
+    def fit(self) -> _containers.RepeatedCompositeFieldContainer[Global___FittedConfidence]:
+        """What stated confidence was worth; empty where there are too few decisions."""
+
+    def __init__(
+        self,
+        *,
+        verdict: _builtins.str = ...,
+        decisions: _builtins.int = ...,
+        confirmed: _builtins.int = ...,
+        unknown: _builtins.int = ...,
+        groups: _abc.Iterable[Global___Reliability] | None = ...,
+        evidence: _abc.Iterable[Global___Rate] | None = ...,
+        proposals: _abc.Iterable[Global___LimitProposal] | None = ...,
+        fit: _abc.Iterable[Global___FittedConfidence] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "decisions", b"decisions", "evidence", b"evidence", "fit", b"fit", "groups", b"groups", "proposals", b"proposals", "unknown", b"unknown", "verdict", b"verdict"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___GetCalibrationResponse: _TypeAlias = GetCalibrationResponse  # noqa: Y015
+
+@_typing.final
+class Rate(_message.Message):
+    """A share with its 95 % interval (Jeffreys)."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    RATE_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Of what."""
+    count: _builtins.int
+    """Decisions."""
+    confirmed: _builtins.int
+    """Those that confirmed."""
+    rate: _builtins.float
+    """Their share, 0 to 1; 0 where there are no decisions."""
+    low: _builtins.float
+    """Lower end, 0 to 1."""
+    high: _builtins.float
+    """Upper end, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        count: _builtins.int = ...,
+        confirmed: _builtins.int = ...,
+        rate: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed", "count", b"count", "high", b"high", "low", b"low", "name", b"name", "rate", b"rate"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Rate: _TypeAlias = Rate  # noqa: Y015
+
+@_typing.final
+class ReliabilityBin(_message.Message):
+    """Findings whose stated confidence lies between two values."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    CONFIDENCE_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    low: _builtins.float
+    """From this confidence, 0 to 1."""
+    high: _builtins.float
+    """Below this one; the last bin holds its end, too."""
+    confidence: _builtins.float
+    """Mean of what was stated; 0 where there are none."""
+    @_builtins.property
+    def confirmed(self) -> Global___Rate:
+        """How often it was true."""
+
+    def __init__(
+        self,
+        *,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+        confidence: _builtins.float = ...,
+        confirmed: Global___Rate | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["confirmed", b"confirmed"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["confidence", b"confidence", "confirmed", b"confirmed", "high", b"high", "low", b"low"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___ReliabilityBin: _TypeAlias = ReliabilityBin  # noqa: Y015
+
+@_typing.final
+class Reliability(_message.Message):
+    """Stated confidence against decisions."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    NAME_FIELD_NUMBER: _builtins.int
+    COUNT_FIELD_NUMBER: _builtins.int
+    CONFIRMED_FIELD_NUMBER: _builtins.int
+    BRIER_FIELD_NUMBER: _builtins.int
+    BRIER_BASE_FIELD_NUMBER: _builtins.int
+    BINS_FIELD_NUMBER: _builtins.int
+    name: _builtins.str
+    """Of which findings: all, or a kind."""
+    count: _builtins.int
+    """Decisions."""
+    confirmed: _builtins.int
+    """Those that confirmed."""
+    brier: _builtins.float
+    """Brier score, 0 to 1: 0 is perfect."""
+    brier_base: _builtins.float
+    """That of stating the share of confirmed ones for each."""
+    @_builtins.property
+    def bins(self) -> _containers.RepeatedCompositeFieldContainer[Global___ReliabilityBin]:
+        """By confidence, rising."""
+
+    def __init__(
+        self,
+        *,
+        name: _builtins.str = ...,
+        count: _builtins.int = ...,
+        confirmed: _builtins.int = ...,
+        brier: _builtins.float = ...,
+        brier_base: _builtins.float = ...,
+        bins: _abc.Iterable[Global___ReliabilityBin] | None = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["bins", b"bins", "brier", b"brier", "brier_base", b"brier_base", "confirmed", b"confirmed", "count", b"count", "name", b"name"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___Reliability: _TypeAlias = Reliability  # noqa: Y015
+
+@_typing.final
+class LimitProposal(_message.Message):
+    """The lowest limit of confidence that would have kept a precision."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    PRECISION_FIELD_NUMBER: _builtins.int
+    LIMIT_FIELD_NUMBER: _builtins.int
+    KEPT_FIELD_NUMBER: _builtins.int
+    LOST_FIELD_NUMBER: _builtins.int
+    precision: _builtins.float
+    """The precision wanted, 0 to 1."""
+    limit: _builtins.float
+    """The limit, 0 to 1; absent where none of those tried keeps it."""
+    lost: _builtins.int
+    """Confirmed findings below it."""
+    @_builtins.property
+    def kept(self) -> Global___Rate:
+        """Decisions at or above it; the interval holds for all limits tried at once."""
+
+    def __init__(
+        self,
+        *,
+        precision: _builtins.float = ...,
+        limit: _builtins.float | None = ...,
+        kept: Global___Rate | None = ...,
+        lost: _builtins.int = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "kept", b"kept", "limit", b"limit"]  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["_limit", b"_limit", "kept", b"kept", "limit", b"limit", "lost", b"lost", "precision", b"precision"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    _WhichOneofReturnType__limit: _TypeAlias = _typing.Literal["limit"]  # noqa: Y015
+    _WhichOneofArgType__limit: _TypeAlias = _typing.Literal["_limit", b"_limit"]  # noqa: Y015
+    def WhichOneof(self, oneof_group: _WhichOneofArgType__limit) -> _WhichOneofReturnType__limit | None: ...
+
+Global___LimitProposal: _TypeAlias = LimitProposal  # noqa: Y015
+
+@_typing.final
+class FittedConfidence(_message.Message):
+    """What a stated confidence was worth: isotonic fit with a 95 % interval."""
+
+    DESCRIPTOR: _descriptor.Descriptor
+
+    STATED_FIELD_NUMBER: _builtins.int
+    FITTED_FIELD_NUMBER: _builtins.int
+    LOW_FIELD_NUMBER: _builtins.int
+    HIGH_FIELD_NUMBER: _builtins.int
+    stated: _builtins.float
+    """What was stated, 0 to 1."""
+    fitted: _builtins.float
+    """How often that was true, by the fit, 0 to 1."""
+    low: _builtins.float
+    """Lower end, 0 to 1."""
+    high: _builtins.float
+    """Upper end, 0 to 1."""
+    def __init__(
+        self,
+        *,
+        stated: _builtins.float = ...,
+        fitted: _builtins.float = ...,
+        low: _builtins.float = ...,
+        high: _builtins.float = ...,
+    ) -> None: ...
+    _HasFieldArgType: _TypeAlias = _Never  # noqa: Y015
+    def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["fitted", b"fitted", "high", b"high", "low", b"low", "stated", b"stated"]  # noqa: Y015
+    def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
+    def WhichOneof(self, oneof_group: _Never) -> None: ...
+
+Global___FittedConfidence: _TypeAlias = FittedConfidence  # noqa: Y015

@@ -95,6 +95,11 @@ class FindingServiceStub:
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleRequest.SerializeToString,
                 response_deserializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleResponse.FromString,
                 _registered_method=True)
+        self.GetCalibration = channel.unary_unary(
+                '/coterie.v1.FindingService/GetCalibration',
+                request_serializer=coterie_dot_v1_dot_finding__service__pb2.GetCalibrationRequest.SerializeToString,
+                response_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetCalibrationResponse.FromString,
+                _registered_method=True)
         self.GetAccount = channel.unary_unary(
                 '/coterie.v1.FindingService/GetAccount',
                 request_serializer=coterie_dot_v1_dot_finding__service__pb2.GetAccountRequest.SerializeToString,
@@ -196,6 +201,13 @@ class FindingServiceServicer:
         context.set_details('Method not implemented!')
         raise NotImplementedError('Method not implemented!')
 
+    def GetCalibration(self, request, context):
+        """Decisions against stated confidence, and what follows; nothing of it is applied by itself.
+        """
+        context.set_code(grpc.StatusCode.UNIMPLEMENTED)
+        context.set_details('Method not implemented!')
+        raise NotImplementedError('Method not implemented!')
+
     def GetAccount(self, request, context):
         """Whether an account is in anything, and if not, how near it was.
         """
@@ -272,6 +284,11 @@ def add_FindingServiceServicer_to_server(servicer, server):
                     servicer.RevokeRule,
                     request_deserializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleRequest.FromString,
                     response_serializer=coterie_dot_v1_dot_finding__service__pb2.RevokeRuleResponse.SerializeToString,
+            ),
+            'GetCalibration': grpc.unary_unary_rpc_method_handler(
+                    servicer.GetCalibration,
+                    request_deserializer=coterie_dot_v1_dot_finding__service__pb2.GetCalibrationRequest.FromString,
+                    response_serializer=coterie_dot_v1_dot_finding__service__pb2.GetCalibrationResponse.SerializeToString,
             ),
             'GetAccount': grpc.unary_unary_rpc_method_handler(
                     servicer.GetAccount,
@@ -609,6 +626,33 @@ class FindingService:
             '/coterie.v1.FindingService/RevokeRule',
             coterie_dot_v1_dot_finding__service__pb2.RevokeRuleRequest.SerializeToString,
             coterie_dot_v1_dot_finding__service__pb2.RevokeRuleResponse.FromString,
+            options,
+            channel_credentials,
+            insecure,
+            call_credentials,
+            compression,
+            wait_for_ready,
+            timeout,
+            metadata,
+            _registered_method=True)
+
+    @staticmethod
+    def GetCalibration(request,
+            target,
+            options=(),
+            channel_credentials=None,
+            call_credentials=None,
+            insecure=False,
+            compression=None,
+            wait_for_ready=None,
+            timeout=None,
+            metadata=None):
+        return grpc.experimental.unary_unary(
+            request,
+            target,
+            '/coterie.v1.FindingService/GetCalibration',
+            coterie_dot_v1_dot_finding__service__pb2.GetCalibrationRequest.SerializeToString,
+            coterie_dot_v1_dot_finding__service__pb2.GetCalibrationResponse.FromString,
             options,
             channel_credentials,
             insecure,

@@ -59,6 +59,8 @@ class FindingServiceStub:
     """Rules that suppress findings, newest first."""
     RevokeRule: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.RevokeRuleRequest, _finding_service_pb2.RevokeRuleResponse]
     """Takes a rule back: what it suppressed no longer is."""
+    GetCalibration: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetCalibrationRequest, _finding_service_pb2.GetCalibrationResponse]
+    """Decisions against stated confidence, and what follows; nothing of it is applied by itself."""
     GetAccount: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]
     """Whether an account is in anything, and if not, how near it was."""
     ListFamilies: _grpc.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]
@@ -95,6 +97,8 @@ class FindingServiceAsyncStub(FindingServiceStub):
     """Rules that suppress findings, newest first."""
     RevokeRule: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.RevokeRuleRequest, _finding_service_pb2.RevokeRuleResponse]  # type: ignore[assignment]
     """Takes a rule back: what it suppressed no longer is."""
+    GetCalibration: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetCalibrationRequest, _finding_service_pb2.GetCalibrationResponse]  # type: ignore[assignment]
+    """Decisions against stated confidence, and what follows; nothing of it is applied by itself."""
     GetAccount: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.GetAccountRequest, _finding_service_pb2.GetAccountResponse]  # type: ignore[assignment]
     """Whether an account is in anything, and if not, how near it was."""
     ListFamilies: _aio.UnaryUnaryMultiCallable[_finding_service_pb2.ListFamiliesRequest, _finding_service_pb2.ListFamiliesResponse]  # type: ignore[assignment]
@@ -200,6 +204,14 @@ class FindingServiceServicer(metaclass=_abc_1.ABCMeta):
         context: _ServicerContext,
     ) -> _typing.Union[_finding_service_pb2.RevokeRuleResponse, _abc.Awaitable[_finding_service_pb2.RevokeRuleResponse]]:
         """Takes a rule back: what it suppressed no longer is."""
+
+    @_abc_1.abstractmethod
+    def GetCalibration(
+        self,
+        request: _finding_service_pb2.GetCalibrationRequest,
+        context: _ServicerContext,
+    ) -> _typing.Union[_finding_service_pb2.GetCalibrationResponse, _abc.Awaitable[_finding_service_pb2.GetCalibrationResponse]]:
+        """Decisions against stated confidence, and what follows; nothing of it is applied by itself."""
 
     @_abc_1.abstractmethod
     def GetAccount(
