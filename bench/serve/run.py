@@ -39,7 +39,7 @@ def main() -> int:
         "embedding": lambda: embedding.measure(_texts(corpus, options.texts, options.seed), cache, options.rounds),
         "ingest": lambda: _ingest(cache, options),
         "model": lambda: ingest.with_model(
-            cache / "serve-model", _texts(corpus, options.texts, options.seed), options.seed
+            cache / "serve-model", _texts(corpus, 5 * options.texts, options.seed), options.seed
         ),
         "overload": lambda: ingest.overload(cache / "serve-overload", options.overload_s, options.seed),
         "search": lambda: _search(corpus, cache, options),
@@ -168,8 +168,8 @@ def _parsed() -> argparse.Namespace:
     parser.add_argument("--parts", type=lambda names: names.split(","), default=list(PARTS))
     parser.add_argument("--size", type=int, default=1_000_000, help="texts that are searched")
     parser.add_argument("--exchanges", type=int, default=1_000_000, help="exchanges that are ingested")
-    parser.add_argument("--texts", type=int, default=1_200, help="texts that are embedded by each engine")
-    parser.add_argument("--rounds", type=int, default=3, help="times that each engine embeds them")
+    parser.add_argument("--texts", type=int, default=400, help="texts that are embedded by each engine")
+    parser.add_argument("--rounds", type=int, default=2, help="times that each engine embeds them")
     parser.add_argument("--rate", type=float, default=20.0, help="searches a second of all clients together")
     parser.add_argument("--search-s", type=float, default=60.0, help="length of a search phase")
     parser.add_argument("--overload-s", type=float, default=60.0, help="length of the overload")
