@@ -306,7 +306,8 @@ def notebooks_page(paths: Sequence[Path]) -> str:
     parts = [
         "# Notebooks",
         "They lie in `notebooks/` and are run by every `make test`, each against a server of its own with built-in "
-        "text. `pip install 'coterie[server,cpu,notebooks]'` brings what they need; open them in Jupyter or an editor.",
+        "text. `pip install 'coterie[server,cpu,exports,notebooks]'` brings what they need; open them in Jupyter or an "
+        "editor.",
     ]
     for path in paths:
         book = json.loads(path.read_text(encoding="utf-8"))
