@@ -164,7 +164,10 @@ def families(found: tuple[str, Sequence[Family]] | Iterable[Family]) -> "pd.Data
 
 def _listed(found: Any) -> Iterable[Any]:
     """The values of a listing, which comes with its run's id, or of anything else that holds them."""
-    return found[1] if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], str) else found
+    values: Iterable[Any] = found
+    if isinstance(found, tuple) and len(found) == 2 and isinstance(found[0], str):
+        values = found[1]
+    return values
 
 
 def _findings(found: Any) -> Iterable[Finding]:
