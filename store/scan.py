@@ -8,6 +8,8 @@ from pathlib import Path
 import numpy as np
 from numpy.typing import NDArray
 
+from coterie.store.raw import reading
+
 PROBE_BYTES = 16
 """Length of the pieces by which texts and vectors are looked for."""
 
@@ -86,7 +88,7 @@ def find_in_database(path: Path, finder: Finder, page_bytes: int) -> Finds:
     """Look through a database file, or its log, page by page: what stands on two pages is not one thing."""
     finds = Finds(Counter())
     log = path.name.endswith("-wal")
-    with path.open("rb") as file:
+    with reading(path) as file:
         header = file.read(_WAL_HEADER_BYTES) if log else b""
         finds.bytes_read += len(header)
         frame = page_bytes + (_FRAME_HEADER_BYTES if log else 0)
@@ -103,7 +105,8 @@ def find_in_file(path: Path, finder: Finder) -> Finds:
     finds = Finds(Counter())
     margin = 2 * CONTEXT_BYTES + 1_024  # more than any needle
     before = b""
-    with path.open("rb") as file:
+    shared = path.name.endswith("-shm")
+    with reading(path) if shared else path.open("rb") as file:
         while block := file.read(_BLOCK_BYTES):
             finds.bytes_read += len(block)
             joined = before + block

@@ -84,6 +84,7 @@ from coterie.store.database import Readers, open_writer, translated
 from coterie.store.lock import FolderLock
 from coterie.store.proof import DATABASE, Belongings, prove
 from coterie.store.protocol import EVERYTHING, Store
+from coterie.store.raw import let_go
 from coterie.store.vault import open_vault, rewrap
 from coterie.store.window import window_rows
 from coterie.store.writer import Writer
@@ -179,6 +180,7 @@ class SqliteStore(Store):
     def close(self) -> None:
         self._readers.close()
         self._writer.close()
+        let_go(self.data_dir)
         self._lock.release()
 
     def copy_to(self, path: Path, progress: Callable[[float], None]) -> None:
