@@ -1,5 +1,6 @@
 """The console as an ASGI application: addresses and what answers there."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 
@@ -12,18 +13,19 @@ from coterie.console import (
     pages_accounts,
     pages_benchmarks,
     pages_findings,
+    pages_map,
     pages_person,
     pages_runs,
     pages_search,
 )
+from coterie.console.assets import ASSETS, compressed_asset, read_asset
 from coterie.console.guard import Guard
 from coterie.console.sessions import Session
 from coterie.console.settings import ConsoleSettings
-from coterie.console.web import Connect, Console, console_of, read_asset, see_other, signed_in
+from coterie.console.web import Connect, Console, console_of, see_other, signed_in
 from coterie.domain import NotFoundError
 
 _TYPES = {"css": "text/css; charset=utf-8", "js": "text/javascript; charset=utf-8", "svg": "image/svg+xml"}
-_ASSETS = ("console.css", "console.js", "mark.svg")
 _FOREVER = "public, max-age=31536000, immutable"
 
 
@@ -57,7 +59,12 @@ def _routes() -> list[Route]:
         Route("/findings", signed_in(pages_findings.findings_page)),
         Route("/findings/{finding_id}", signed_in(pages_findings.finding_page)),
         Route("/findings/{finding_id}/review", signed_in(pages_findings.review_finding), methods=["POST"]),
+        Route("/findings/{finding_id}/pictures", signed_in(pages_findings.finding_pictures)),
+        Route("/findings/{finding_id}/report", signed_in(pages_findings.finding_report)),
         Route("/accounts", signed_in(pages_accounts.account_page)),
+        Route("/texts/{text_id}", signed_in(pages_accounts.text_page)),
+        Route("/map", signed_in(pages_map.map_page)),
+        Route("/map/data", signed_in(pages_map.map_data)),
         Route("/search", signed_in(pages_search.search_page)),
         Route("/search", signed_in(pages_search.search), methods=["POST"]),
         Route("/runs", signed_in(pages_runs.runs_page)),
@@ -80,10 +87,14 @@ async def _help(console: Console, request: Request, session: Session) -> Respons
 
 async def _asset(request: Request) -> Response:
     name = request.path_params["name"]
-    if name not in _ASSETS:
+    if name not in ASSETS:
         return PlainTextResponse("no such file\n", status_code=404)
-    headers = {"cache-control": _FOREVER}
-    return Response(read_asset(name), media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
+    headers = {"cache-control": _FOREVER, "vary": "accept-encoding"}
+    content = read_asset(name)
+    if "gzip" in request.headers.get("accept-encoding", ""):
+        headers["content-encoding"] = "gzip"
+        content = await asyncio.to_thread(compressed_asset, name)
+    return Response(content, media_type=_TYPES[name.rpartition(".")[2]], headers=headers)
 
 
 async def _missing(request: Request, error: Exception) -> Response:

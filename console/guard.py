@@ -59,8 +59,11 @@ class Guard:
             return "This server does not go by that name. Add it to console_hosts if it should.\n"
         if method in _SAFE_METHODS:
             return ""
+        # Browsers that say where a request comes from are believed; as pages are told to send no referrer, their forms
+        # give `null` as the origin. Of others the origin must be ours.
         site, origin = headers.get("sec-fetch-site"), headers.get("origin")
-        if site not in (None, "same-origin", "none") or (origin is not None and urlsplit(origin).netloc != host):
+        ours = site in ("same-origin", "none") if site else origin is None or urlsplit(origin).netloc == host
+        if not ours:
             return "A form of another site was refused. Open the console itself and try again there.\n"
         return ""
 

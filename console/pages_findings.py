@@ -1,19 +1,23 @@
 """The triage list, and one finding with what speaks for it and against it."""
 
+import asyncio
+import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Any
 from urllib.parse import urlencode
 
+from markupsafe import Markup
 from starlette.requests import Request
 from starlette.responses import Response
 
-from coterie.client import AsyncClient
 from coterie.console.forms import Form, query_form, read_form
 from coterie.console.sessions import Session
 from coterie.console.sharing import shared_parts
-from coterie.console.web import Console, see_other
+from coterie.console.web import Console, see_other, status_of
 from coterie.domain import (
     LIMITS,
+    ConflictError,
     Finding,
     FindingKind,
     InvalidError,
@@ -22,6 +26,9 @@ from coterie.domain import (
     Severity,
     reading_of,
 )
+from coterie.exports import Redaction, write_report
+from coterie.exports.report import claim
+from coterie.figures import PICTURE_OF, draw
 
 PAGE_FINDINGS = 50
 _FINDINGS_MAX = 10_000
@@ -50,6 +57,7 @@ class Choice:
     kind: str = ""
     lineage: str = ""
     words: str = ""
+    assignee: str = ""
     run_id: str = ""
     sort: str = "severity"
     page: int = 1
@@ -67,6 +75,7 @@ class Choice:
             kind=_one_of(form.text("kind"), FindingKind),
             lineage=_one_of(form.text("lineage"), Lineage),
             words=form.text("words"),
+            assignee=form.text("assignee"),
             run_id=form.text("run"),
             sort=form.text("sort") or "severity",
             page=max(1, form.number("page", 1)),
@@ -88,6 +97,7 @@ class Choice:
             and self.severity in ("", finding.severity.value)
             and self.kind in ("", finding.kind.value)
             and self.lineage in ("", finding.lineage.value)
+            and self.assignee in ("", finding.assignee)
             and _holds(finding, self.words.casefold())
         )
 
@@ -99,6 +109,7 @@ class Choice:
             "kind": self.kind,
             "lineage": self.lineage,
             "words": self.words,
+            "assignee": self.assignee,
             "run": self.run_id,
             "sort": self.sort if self.sort != "severity" else "",
             "page": str(page) if page > 1 else "",
@@ -130,6 +141,7 @@ async def findings_page(console: Console, request: Request, session: Session) ->
         total=len(findings),
         page=page,
         pages=pages,
+        assignees=sorted({finding.assignee for finding in findings} - {""} | {session.name}),
         severities=list(reversed(Severity)),
         kinds=list(FindingKind),
         lineages=list(Lineage),
@@ -144,7 +156,13 @@ async def finding_page(console: Console, request: Request, session: Session) -> 
 
 
 async def _finding_page(
-    console: Console, session: Session, finding_id: str, *, problem: str = "", reason: str = "", status: int = 200
+    console: Console,
+    session: Session,
+    finding_id: str,
+    *,
+    problem: str = "",
+    form: Form | None = None,
+    status: int = 200,
 ) -> Response:
     finding, reviews, exemplars = await session.client.get_finding(finding_id)
     return console.page(
@@ -153,58 +171,88 @@ async def _finding_page(
         status=status,
         area="findings",
         finding=finding,
-        claim=claim_of(finding),
+        claim=claim(finding),
         reviews=list(reversed(reviews)),
         evidence=[(item, reading_of(item.name)) for item in finding.evidence],
         counter_evidence=[(item, reading_of(item.name)) for item in finding.counter_evidence],
         exemplars=list(zip(exemplars, shared_parts([exchange.prompt for exchange in exemplars]), strict=True)),
         accounts=finding.accounts[:_ACCOUNTS_SHOWN],
         accounts_unlisted=max(0, len(finding.accounts) - _ACCOUNTS_SHOWN),
-        states=[state for state in ReviewState if state is not ReviewState.OPEN],
+        states=list(ReviewState),
+        levels=list(Redaction),
         reason_chars_max=LIMITS.reason_chars_max,
         problem=problem,
-        reason=reason,
+        form=form or Form({}),
+    )
+
+
+async def finding_pictures(console: Console, request: Request, session: Session) -> Response:
+    """What there is to see of a finding: a page of its own, or the part that the finding's page fetches and places."""
+    dossier = await session.client.get_dossier(request.path_params["finding_id"])
+    # The pictures escape what they show; see `coterie.figures.svg`.
+    figures = [(figure, Markup(figure.svg)) for figure in await asyncio.to_thread(draw, dossier)]
+    explains: dict[str, list[str]] = {figure.name: [] for figure, _ in figures}
+    for item in (*dossier.finding.evidence, *dossier.finding.counter_evidence):
+        if PICTURE_OF.get(item.name, "") in explains:
+            explains[PICTURE_OF[item.name]].append(item.name)
+    template = "pictures_part.html" if "part" in request.query_params else "pictures.html"
+    return console.page(
+        template, session, area="findings", finding=dossier.finding, dossier=dossier, figures=figures, explains=explains
     )
 
 
 async def review_finding(console: Console, request: Request, session: Session) -> Response:
-    """Records a decision."""
+    """Records what a person does to a finding: decide, comment, assign, merge, split, or take one of these back."""
     finding_id = request.path_params["finding_id"]
     form = await read_form(request, session)
     try:
-        decision = ReviewState(form.text("decision"))
-    except ValueError:
-        problem = "Choose a decision."
-        return await _finding_page(console, session, finding_id, problem=problem, reason=form.raw("reason"), status=400)
-    try:
-        finding = await session.client.review_finding(
-            finding_id, decision, form.raw("reason").strip(), reviewer=session.name
-        )
-    except InvalidError as error:
-        return await _finding_page(
-            console, session, finding_id, problem=str(error), reason=form.raw("reason"), status=400
-        )
-    session.notes.append(f"Recorded: {finding.finding_id} is now {decision.value}.")
+        told = await _reviewed(session, finding_id, form)
+    except (InvalidError, ConflictError) as error:
+        status = status_of(error)
+        return await _finding_page(console, session, finding_id, problem=str(error), form=form, status=status)
+    session.notes.append(told)
     return see_other(f"/findings/{finding_id}")
 
 
-def claim_of(finding: Finding) -> str:
-    """What a finding claims, in one sentence."""
-    days = max(1, round((finding.last_seen_us - finding.first_seen_us) / 86_400e6))
-    span = f"{days} days" if days > 1 else "one day"
-    if finding.kind is FindingKind.BENCHMARK_RUN:
-        who = "One customer" if len(finding.accounts) == 1 else f"{len(finding.accounts)} accounts of one customer"
-        return f"{who} openly worked through benchmark-like questions for {span}. This is not an accusation."
-    accounts = len(finding.accounts)
-    exchanges = sum(account.exchanges for account in finding.accounts)
-    asked = f"{exchanges:,} questions over {span}"
-    return f"{accounts} accounts look like one: they asked {asked}, and knowing which of them asks says little."
+async def _reviewed(session: Session, finding_id: str, form: Form) -> str:
+    """Do it; what to tell of it."""
+    client, action, reason = session.client, form.text("action"), form.raw("reason").strip()
+    more: dict[str, Any] = {"reviewer": session.name, "version": form.number("version", 0)}
+    if action == "comment":
+        await client.comment_finding(finding_id, reason, **more)
+        return "The comment is recorded."
+    if action == "assign":
+        finding = await client.assign_finding(finding_id, form.text("assignee"), reason=reason, **more)
+        return f"It is {finding.assignee}’s to look at now." if finding.assignee else "It is nobody’s now."
+    if action in ("merge", "unmerge"):
+        others = form.words("others")
+        await client.merge_findings(finding_id, others, reason, undo=action == "unmerge", **more)
+        return f"{' and '.join(others)} {'is on its own again' if action == 'unmerge' else 'is one with it now'}."
+    if action in ("split", "restore"):
+        accounts = form.texts("account")
+        await client.split_finding(finding_id, accounts, reason, undo=action == "restore", **more)
+        return f"{len(accounts)} accounts were {'put back' if action == 'restore' else 'taken out'}."
+    try:
+        decision = ReviewState(form.text("decision"))
+    except ValueError:
+        raise InvalidError("choose a decision", field="decision") from None
+    finding = await client.review_finding(finding_id, decision, reason, **more)
+    return f"Recorded: {finding.finding_id} is now {decision.value}."
 
 
-async def latest_run_id(client: AsyncClient) -> str:
-    """The newest whole run that is done; empty before the first."""
-    run_id, _ = await client.list_findings(limit=1)
-    return run_id
+async def finding_report(console: Console, request: Request, session: Session) -> Response:
+    """The finding as one file for the case, with as much text as was asked for."""
+    finding_id = request.path_params["finding_id"]
+    try:
+        redaction = Redaction(query_form(request).text("level") or Redaction.STATISTICS)
+    except ValueError:
+        raise InvalidError(f"level must be one of {', '.join(Redaction)}", field="level") from None
+    dossier = await session.client.get_dossier(finding_id, with_text=redaction.needs_text)
+    stats = await session.client.stats()
+    report = write_report([dossier], redaction=redaction, made_us=time.time_ns() // 1_000, model_id=stats.model_id)
+    name = f"{dossier.finding.finding_id}-{redaction.value}.html"
+    headers = {"content-disposition": f'attachment; filename="{name}"'}
+    return Response(report.html.encode("utf-8", "replace"), media_type="text/html", headers=headers)
 
 
 def _holds(finding: Finding, words: str) -> bool:

@@ -1,7 +1,5 @@
 """How values are written on pages: times, counts, shares, probabilities, and names for people."""
 
-import functools
-import hashlib
 import math
 from collections.abc import Callable
 from datetime import UTC, datetime
@@ -10,6 +8,10 @@ from typing import Any
 from coterie.domain import format_time
 
 _BYTES = ("bytes", "KB", "MB", "GB", "TB")
+_SUPERSCRIPTS = str.maketrans("-0123456789", "⁻⁰¹²³⁴⁵⁶⁷⁸⁹")
+_P_LEAST = 1e-300
+"""What detection gives where a probability is too small to be written."""
+
 TEXT_CHARS_SHOWN = 6_000
 """Characters of one text that a page shows."""
 
@@ -61,10 +63,16 @@ def p_value(value: float | None) -> str:
     """A probability under a null model; a dash where there is none."""
     if value is None:
         return "–"
-    if value < 1e-4:
-        exponent = math.floor(math.log10(value)) if value > 0 else -300
-        return f"< 1 in 10^{-exponent - 1}" if value > 0 else "< 1 in 10^300"
-    return f"{value:.2g}"
+    if value <= _P_LEAST:
+        return f"under 10{_raised(-300)}"
+    if value >= 1e-4:
+        return f"{value:.2g}"
+    exponent = math.floor(math.log10(value))
+    return f"{value / 10.0**exponent:.0f} × 10{_raised(exponent)}"
+
+
+def _raised(exponent: int) -> str:
+    return str(exponent).translate(_SUPERSCRIPTS)
 
 
 def words(name: str) -> str:
@@ -89,12 +97,6 @@ def size(number_bytes: float) -> str:
 def cut(text: str, chars_max: int = TEXT_CHARS_SHOWN) -> str:
     """The beginning of a text."""
     return text if len(text) <= chars_max else text[:chars_max] + " …"
-
-
-@functools.lru_cache(maxsize=256)
-def digest(content: bytes) -> str:
-    """A short name of a content."""
-    return hashlib.sha256(content).hexdigest()[:12]
 
 
 FILTERS: dict[str, Callable[..., Any]] = {

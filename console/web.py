@@ -1,7 +1,6 @@
 """What every page shares: who is signed in, how templates are filled, and what an error looks like."""
 
 from collections.abc import Awaitable, Callable, Mapping
-from importlib.resources import files
 from typing import Any
 
 import jinja2
@@ -10,6 +9,7 @@ from starlette.responses import HTMLResponse, RedirectResponse, Response
 
 from coterie.client import AsyncClient
 from coterie.console import shown
+from coterie.console.assets import asset_address
 from coterie.console.sessions import Failures, Session, Sessions
 from coterie.console.settings import ConsoleSettings
 from coterie.domain import (
@@ -158,13 +158,3 @@ def _templates() -> jinja2.Environment:
     environment.filters.update(shown.FILTERS)
     environment.globals["asset"] = asset_address
     return environment
-
-
-def asset_address(name: str) -> str:
-    """The address of one of the console's own files; it changes with the file."""
-    return f"/static/{name}?{shown.digest(read_asset(name))}"
-
-
-def read_asset(name: str) -> bytes:
-    """One of the console's own style sheets and scripts."""
-    return files("coterie.console").joinpath("static", name).read_bytes()

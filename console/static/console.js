@@ -72,3 +72,28 @@ for (const box of document.querySelectorAll("[data-run-events]")) {
     setTimeout(() => location.reload(), 3000);
   };
 }
+
+// Parts of a page that take longer come after it. Without scripts, the link in their place leads to them.
+async function fill(place) {
+  try {
+    const answer = await fetch(place.dataset.part, { credentials: "same-origin" });
+    if (!answer.ok || answer.redirected) return;
+    const page = new DOMParser().parseFromString(await answer.text(), "text/html");
+    place.replaceChildren(...Array.from(page.body.childNodes));
+  } catch {
+    return; // the link stays
+  }
+  for (const figure of place.querySelectorAll("[data-explains]")) {
+    for (const name of figure.dataset.explains.split(" ").filter(Boolean)) {
+      for (const spot of document.querySelectorAll(`[data-picture-of="${name}"]`)) {
+        const link = document.createElement("a");
+        link.href = `#${figure.id}`;
+        link.textContent = "see it";
+        link.setAttribute("aria-label", `See the picture of ${name.replaceAll("_", " ")}`);
+        spot.replaceChildren(link);
+      }
+    }
+  }
+  if (location.hash.startsWith("#picture-")) document.getElementById(location.hash.slice(1))?.scrollIntoView();
+}
+document.querySelectorAll("[data-part]").forEach(fill);

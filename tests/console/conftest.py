@@ -1,7 +1,12 @@
 """A console over a real service with the model-free encoder, and findings that were made for it."""
 
+import os
 import re
+import subprocess
+import sys
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -20,6 +25,7 @@ from coterie.domain import (
     FindingFamily,
     FindingId,
     FindingKind,
+    Role,
     Run,
     RunId,
     RunState,
@@ -139,6 +145,48 @@ def fill(config: Config, count: int) -> list[Finding]:
     finally:
         engine.close()
     return findings
+
+
+@dataclass
+class Site:
+    """A service in a process of its own with its console.
+
+    Attributes:
+        url: of the console, without a slash at its end.
+        tokens: by role; empty where the service is open.
+        findings: what its run found, most severe first.
+    """
+
+    url: str
+    tokens: dict[Role, str]
+    findings: list[Finding]
+
+
+@contextmanager
+def served(config: Config, log: Path, **settings: str) -> Iterator[str]:
+    """`coterie serve` on a data folder; gives the console's address."""
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("COTERIE_")}
+    environment |= {
+        "COTERIE_DATA_DIR": str(config.data_dir),
+        "COTERIE_MODEL": config.model,
+        "COTERIE_MONOLINGUAL": "true",
+        "COTERIE_LISTEN": "127.0.0.1:0",
+        "COTERIE_CONSOLE_LISTEN": "127.0.0.1:0",
+        **{f"COTERIE_{name.upper()}": value for name, value in settings.items()},
+    }
+    code = "import sys; from coterie.server import load_config, serve; sys.exit(serve(load_config()))"
+    with log.open("wb") as stderr:
+        process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=stderr)
+    try:
+        deadline = time.monotonic() + 120
+        while (found := re.search(r"the console is at (https?://\S+)/", log.read_text())) is None:
+            assert process.poll() is None, log.read_text()
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        yield found[1]
+    finally:
+        process.terminate()
+        process.wait(timeout=60)
 
 
 Browse = Callable[..., httpx.AsyncClient]

@@ -38,6 +38,7 @@ async def test_our_name_passes_whatever_the_port(person: httpx.AsyncClient, host
     [
         {"sec-fetch-site": "cross-site"},
         {"sec-fetch-site": "same-site"},
+        {"sec-fetch-site": "cross-site", "origin": "http://localhost"},
         {"origin": "http://attacker.example"},
         {"origin": "null"},
         {"origin": "http://localhost:1"},
@@ -46,6 +47,14 @@ async def test_our_name_passes_whatever_the_port(person: httpx.AsyncClient, host
 async def test_a_form_of_another_site_is_refused(person: httpx.AsyncClient, headers: dict[str, str]) -> None:
     form = {"csrf": await csrf(person), "text": "x"}
     assert (await person.post("/search", data=form, headers=headers)).status_code == 403
+
+
+@pytest.mark.parametrize(
+    "headers", [{}, {"origin": "http://localhost"}, {"origin": "null", "sec-fetch-site": "same-origin"}]
+)
+async def test_a_form_of_ours_is_taken(person: httpx.AsyncClient, headers: dict[str, str]) -> None:
+    form = {"csrf": await csrf(person), "text": "x"}
+    assert (await person.post("/search", data=form, headers=headers)).status_code == 200
 
 
 async def test_a_form_without_the_token_of_the_session_is_refused(person: httpx.AsyncClient) -> None:

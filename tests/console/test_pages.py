@@ -157,3 +157,12 @@ async def test_signing_out_ends_the_session(person: httpx.AsyncClient) -> None:
 
 def _holds(finding: object, account_id: str) -> bool:
     return any(account_id in account.account_id for account in finding.accounts)  # type: ignore[attr-defined]
+
+
+async def test_pictures_are_a_page_and_a_part(person: httpx.AsyncClient) -> None:
+    page = await person.get("/findings/f-0001/pictures")
+    assert page.status_code == 200, page.text
+    part = (await person.get("/findings/f-0001/pictures?part")).text
+    assert "<svg" in part
+    assert "<html" not in part
+    assert part.count("<figure") == page.text.count("<figure") > 2
