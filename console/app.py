@@ -11,6 +11,7 @@ from starlette.routing import Route
 
 from coterie.console import (
     pages_accounts,
+    pages_audit,
     pages_benchmarks,
     pages_findings,
     pages_map,
@@ -73,6 +74,8 @@ def _routes() -> list[Route]:
         Route("/runs/{run_id}/cancel", signed_in(pages_runs.cancel_run), methods=["POST"]),
         Route("/runs/{run_id}/events", signed_in(pages_runs.run_events)),
         Route("/benchmarks", signed_in(pages_benchmarks.benchmarks_page)),
+        Route("/audit", signed_in(pages_audit.audit_page)),
+        Route("/audit", signed_in(pages_audit.verify_audit), methods=["POST"]),
         Route("/static/{name}", _asset),
     ]
 

@@ -35,7 +35,7 @@ WAIT_MS = 60_000
 expect.set_options(timeout=WAIT_MS)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def browser() -> Iterator[Browser]:
     """Headless Chromium; where it is required, its absence is a failure."""
     path = next(filter(None, map(shutil.which, CHROMIUM)), None)
@@ -66,7 +66,7 @@ def found_in(config: Config) -> list[Finding]:
         engine.close()
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The console on built-in text, with a token for each role that may read."""
     folder = tmp_path_factory.mktemp("site")
@@ -84,7 +84,7 @@ def site(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
         yield Site(url, tokens, findings)
 
 
-@pytest.fixture(scope="session")
+@pytest.fixture(scope="module")
 def attacked(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Site]:
     """The console on texts, ids and labels that try to be more than text, without tokens."""
     folder = tmp_path_factory.mktemp("attacked")
@@ -197,6 +197,13 @@ def test_from_signing_in_to_a_dismissal_on_record(site: Site, sit_down: Sit, pic
     page.get_by_label("Review").select_option("dismissed")
     page.get_by_role("button", name="Show").click()
     expect(page.get_by_role("link", name=finding.title)).to_be_visible()
+    page.get_by_role("link", name="Audit record").click()
+    entry = page.get_by_role("row").filter(has_text="review finding").filter(has_text=finding.finding_id).first
+    expect(entry).to_contain_text("grace")
+    expect(entry).to_contain_text("allowed")
+    page.get_by_role("button", name="Verify the chain").click()
+    expect(page.get_by_role("status")).to_contain_text("as they were written")
+    picture(page, "audit")
 
 
 def test_keys_are_enough(site: Site, sit_down: Sit) -> None:
@@ -226,6 +233,7 @@ def test_an_analyst_is_shown_no_more_than_they_may(site: Site, sit_down: Sit) ->
     expect(page.get_by_text("a reviewer decides")).to_be_visible()
     expect(page.get_by_role("button", name="Record")).to_have_count(0)
     expect(page.get_by_role("checkbox")).to_have_count(0)
+    expect(page.get_by_role("link", name="Audit record")).to_have_count(0)
 
 
 def test_a_wrong_token_is_refused_and_a_right_one_taken_then(site: Site, sit_down: Sit) -> None:
@@ -265,7 +273,7 @@ def pages_of(site: Site) -> list[str]:
     return [
         "/findings", "/findings?review=all&words=nothing-like-that", f"/findings/{finding.finding_id}",
         f"/accounts?id={account}", "/accounts", "/search", f"/search?exchange={finding.exemplars[0]}", "/runs",
-        f"/runs/{finding.run_id}", "/benchmarks", "/person", "/help",
+        f"/runs/{finding.run_id}", "/benchmarks", "/person", "/help", "/audit",
     ]  # fmt: skip
 
 
@@ -341,12 +349,14 @@ def test_the_map_draws_names_and_reads_points(
     box = page.locator("#map").bounding_box()
     assert box is not None
     tip = page.locator(".map-tip")
-    for step in range(400):  # until the pointer meets a point
-        page.mouse.move(
-            box["x"] + 40 + step * 37 % (box["width"] - 80), box["y"] + 60 + step * 23 % (box["height"] - 90)
-        )
+    for step in range(400):  # until the pointer rests on a point
+        place = (step * 37 % (box["width"] - 80), step * 23 % (box["height"] - 90))
+        page.mouse.move(box["x"] + 40 + place[0], box["y"] + 60 + place[1])
+        page.wait_for_timeout(20)
         if tip.is_visible():
-            break
+            page.wait_for_timeout(300)
+            if tip.is_visible():
+                break
     expect(tip).to_contain_text("text ")
     where = tip.text_content() or ""
     page.mouse.down()
