@@ -15,7 +15,7 @@ from coterie.server.admission import EmbeddingQueue
 from coterie.server.config import Config
 from coterie.server.logs import emit, origin
 from coterie.server.observer import Observer
-from coterie.server.priority import yield_processor
+from coterie.server.priority import EMBEDDING_NICE, yield_processor
 from coterie.server.tracing import record
 from coterie.store import Store
 
@@ -232,7 +232,7 @@ class EmbedLoop:
             self._thread.join()
 
     def _work(self) -> None:
-        yield_processor()
+        yield_processor(EMBEDDING_NICE)
         retry_s = 1.0
         while not self._stopping.is_set():
             self._wake.clear()

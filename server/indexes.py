@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from coterie.domain import SegmentState, TextField, UnavailableError
 from coterie.index import IndexState, SegmentedIndex
 from coterie.server.logs import emit, origin
-from coterie.server.priority import yield_processor
+from coterie.server.priority import INDEXING_NICE, yield_processor
 from coterie.store import Store
 
 _LOGGER = logging.getLogger(__name__)
@@ -224,7 +224,7 @@ class Indexes:
         self._saved_at = time.monotonic()
 
     def _keep(self) -> None:
-        yield_processor()
+        yield_processor(INDEXING_NICE)
         threads = max(1, (os.cpu_count() or 1) // 2)
         while not self._closing.is_set():
             self._grown.wait()
