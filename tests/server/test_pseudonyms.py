@@ -59,7 +59,7 @@ def test_an_account_that_calls_itself_a_pseudonym_is_hashed_like_every_other(exc
 
 
 def test_no_name_reaches_the_disk_and_every_question_takes_the_name(
-    hashing: Config, exchange: Any, caplog: pytest.LogCaptureFixture
+    hashing: Config, exchange: Any, caplog: pytest.LogCaptureFixture, until: Callable[..., None]
 ) -> None:
     caplog.set_level("DEBUG")
     with local_server(hashing) as address, Client.connect(address, timeout_s=60) as client:
@@ -68,6 +68,7 @@ def test_no_name_reaches_the_disk_and_every_question_takes_the_name(
         assert report.exchanges_total == 5
         pseudonym = report.standing.account_id
         assert client.get_account(pseudonym).exchanges_total == 5
+        until(lambda: len(client.search("tides", k=50).hits) == 6)  # what is ingested is embedded a moment later
         for wanted in (
             SearchFilter(accounts=(NAMES[0],)),  # type: ignore[arg-type]
             SearchFilter(attributes={"organisation": NAMES[1]}),
