@@ -66,6 +66,10 @@ if TYPE_CHECKING:  # pages and their templates are for who serves a console
     from coterie.server.console import ConsoleServer
 
 _LOGGER = logging.getLogger(__name__)
+_SWITCH_INTERVAL_S = 0.001
+"""How long a thread may keep the interpreter from others: with Python's 5 ms a search beside ingest waits for each
+thread that makes batches ready."""
+
 _QUICK_THREADS = 4
 _INGEST_THREADS = 2  # it is Python that they run: more would only wait for each other
 _SOCKET = "socket"
@@ -283,6 +287,7 @@ def serve(config: Config) -> int:
 
     A second signal ends the process at once; what was answered is on disk all the same.
     """
+    sys.setswitchinterval(_SWITCH_INTERVAL_S)
     try:
         with (
             logging_to_stderr(config.log_level, config.log_format),

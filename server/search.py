@@ -31,7 +31,7 @@ if TYPE_CHECKING:  # importing FAISS is left to the first search
 
 _EVERYTHING = SearchFilter()
 _TEXTS_FIRST_MIN = 32
-_TEXTS_AT_ONCE = 32
+_TEXTS_AT_ONCE_MAX = 32
 _GROWTH = 4
 _FETCH_MAX = 16_384
 """Texts that one search of the index gives at most."""
@@ -170,10 +170,10 @@ class _Collected:
     def add(self, text_ids: NDArray[np.int64], similarities: NDArray[np.float32]) -> None:
         """Take the exchanges of the texts that are new, in order, until there are enough."""
         fresh = [row for row, text_id in enumerate(text_ids.tolist()) if text_id not in self.texts]
-        for first in range(0, len(fresh), _TEXTS_AT_ONCE):
-            if self.full:
-                return
-            rows = fresh[first : first + _TEXTS_AT_ONCE]
+        # Most texts have an exchange that passes: as many as are wanted will do as a rule.
+        count = min(_TEXTS_AT_ONCE_MAX, self._k + 1)
+        while fresh and not self.full:
+            rows, fresh, count = fresh[:count], fresh[count:], _TEXTS_AT_ONCE_MAX
             limit = self._k - len(self.hits) + 1  # one more: one may be the query itself
             by_text = self._exchanges(text_ids[rows], limit)
             for row in rows:
