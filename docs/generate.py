@@ -88,8 +88,9 @@ def cli_page(parser: argparse.ArgumentParser) -> str:
         "2 usage. stdout is data, stderr is progress.",
         "## Global options {#global}",
         "They stand before the verb or after it.",
-        _options(parser, "coterie"),
+        _options(parser, "coterie", set()),
     ]
+    everywhere = {name for action in parser._actions for name in action.option_strings}
     for name, verb in verbs(parser):
         if not verb.description:
             raise ValueError(f"the verb {name} has no help")
@@ -98,7 +99,7 @@ def cli_page(parser: argparse.ArgumentParser) -> str:
             f"## {name} {{#{anchor}}}",
             _inline(verb.description),
             _usage(verb),
-            _options(verb, f"coterie {name}"),
+            _options(verb, f"coterie {name}", everywhere),
         ]
     return "\n\n".join(part for part in parts if part) + "\n"
 
@@ -118,19 +119,16 @@ def _usage(verb: argparse.ArgumentParser) -> str:
     return f"```text\n{usage}\n```" if len(usage) <= 600 else ""
 
 
-def _options(parser: argparse.ArgumentParser, owner: str) -> str:
+def _options(parser: argparse.ArgumentParser, owner: str, everywhere: set[str]) -> str:
     rows = []
     for action in parser._actions:
-        shared = action.dest in SHARED and owner != "coterie"
-        if isinstance(action, (argparse._SubParsersAction, argparse._HelpAction)) or shared:
+        again = action.help == argparse.SUPPRESS and everywhere.issuperset(action.option_strings)
+        if again or isinstance(action, (argparse._SubParsersAction, argparse._HelpAction)):
             continue
         if not action.help or action.help == argparse.SUPPRESS:
             raise ValueError(f"{owner}: {'/'.join(action.option_strings) or action.dest} has no help")
         rows.append((_written(action), _inline(action.help.replace("%%", "%"))))
     return _table(("argument", "what it is"), rows)
-
-
-SHARED: frozenset[str] = frozenset()
 
 
 def _written(action: argparse.Action) -> str:

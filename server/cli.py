@@ -2,6 +2,7 @@
 
 import argparse
 import ast
+import copy
 import dataclasses
 import inspect
 import os
@@ -29,7 +30,17 @@ from coterie.domain import (
     parse_time,
 )
 from coterie.exports import Format, Marking, Redaction
-from coterie.server import cli_access, cli_backup, cli_commands, cli_doctor, cli_exports, cli_keys, cli_review, config
+from coterie.server import (
+    cli_access,
+    cli_backup,
+    cli_commands,
+    cli_completion,
+    cli_doctor,
+    cli_exports,
+    cli_keys,
+    cli_review,
+    config,
+)
 from coterie.server.cli_commands import Session, UsageError
 from coterie.server.cli_terminal import Terminal, shown
 
@@ -83,7 +94,8 @@ def _terminal(options: argparse.Namespace) -> Terminal:
         value = getattr(options, flag)
         if value is not None:
             prefix += [f"--{flag.replace('_', '-')}", str(value)]
-    return Terminal(as_json=options.json, prefix=prefix, remote=bool(options.server))
+    pager = () if options.no_pager else config.pager_command()
+    return Terminal(as_json=options.json, prefix=prefix, remote=bool(options.server), pager=pager)
 
 
 def _contradiction(options: argparse.Namespace) -> str:
@@ -137,6 +149,7 @@ def make_parser() -> argparse.ArgumentParser:
     parser.add_argument("--config", type=Path, metavar="FILE", help="TOML file of settings")
     parser.add_argument("--model", metavar="NAME", help="embedding model of the data folder")
     parser.add_argument("--json", action="store_true", help="print JSON instead of tables")
+    parser.add_argument("--no-pager", action="store_true", help="never page what is longer than the terminal")
     parser.add_argument("--debug", action="store_true", help="let errors show where they come from")
     verbs = parser.add_subparsers(dest="verb", metavar="VERB", required=True, title="verbs")
     for add in (
@@ -149,7 +162,25 @@ def make_parser() -> argparse.ArgumentParser:
         _add_access_verbs,
     ):
         add(verbs)
+    _take_globals_anywhere(parser, parser)
     return parser
+
+
+def _take_globals_anywhere(parser: argparse.ArgumentParser, top: argparse.ArgumentParser) -> None:
+    """Let every verb take the global options too, where it has no option of that name: one adds them last."""
+    for action in parser._actions:
+        if not isinstance(action, argparse._SubParsersAction):
+            continue
+        for verb in action.choices.values():
+            if verb.get_default("run_verb") is not None:
+                taken = set(verb._option_string_actions)
+                group = verb.add_argument_group("global options", "Those of `coterie --help` may stand here as well.")
+                for shared in top._actions:
+                    if shared.option_strings and not taken.intersection(shared.option_strings):
+                        again = copy.copy(shared)
+                        again.default = again.help = argparse.SUPPRESS
+                        group._add_action(again)
+            _take_globals_anywhere(verb, top)
 
 
 def _verb(
@@ -159,7 +190,7 @@ def _verb(
         name.rsplit(maxsplit=1)[-1], help=summary, description=f"{summary[0].upper()}{summary[1:]}.", allow_abbrev=False
     )
     verb.set_defaults(run_verb=run, verb=name)
-    if data:  # accepted after the verb too: it is what one adds last
+    if data:
         verb.add_argument("--json", action="store_true", default=argparse.SUPPRESS, help="print JSON instead of tables")
     return verb
 
@@ -502,6 +533,10 @@ def _add_export_verbs(verbs: Any) -> None:
 
 def _add_upkeep_verbs(verbs: Any) -> None:
     _verb(verbs, "stats", cli_commands.stats, "tell what is stored")
+    completion = _verb(
+        verbs, "completion", cli_completion.completion, "write a completion script for a shell", data=False
+    )
+    completion.add_argument("shell", choices=cli_completion.SHELLS, metavar="SHELL", help="bash or zsh")
     doctor = _verb(verbs, "doctor", cli_doctor.doctor, "check this installation and the data folder, or a server")
     doctor.add_argument("--quick", action="store_true", help="leave out what takes long: reading every file whole")
     _add_backup_verbs(verbs)
@@ -677,6 +712,9 @@ def _decision(value: str) -> ReviewState | ReviewAction:
     return cli_review.DECISIONS[value]
 
 
+_decision.words = tuple(cli_review.DECISIONS)  # type: ignore[attr-defined]  # for completion
+
+
 def _word(kind: type[StrEnum]) -> Callable[[str], Any]:
     def converted(value: str) -> Any:
         try:
@@ -684,6 +722,7 @@ def _word(kind: type[StrEnum]) -> Callable[[str], Any]:
         except ValueError:
             raise argparse.ArgumentTypeError(f"{value!r} must be one of: {_words(kind)}") from None
 
+    converted.words = tuple(kind)  # type: ignore[attr-defined]  # for completion
     return converted
 
 

@@ -341,6 +341,8 @@ def account(session: Session) -> int:
     session.terminal.data(value, render.account_page(report))
     if report.findings:
         session.terminal.suggest("finding", report.findings[0].finding_id)
+    elif report.run_id:
+        session.terminal.suggest("findings")
     return 0
 
 
@@ -370,9 +372,11 @@ def search(session: Session) -> int:
         )
     hits = [{"similarity": hit.similarity, "exchange": exchange_to_dict(hit.exchange)} for hit in result.hits]
     value = {"hits": hits, "embed_time_ns": result.embed_time_ns, "search_time_ns": result.search_time_ns}
-    terminal.data(value, render.hits_table(result.hits, responses=options.response))
+    terminal.data(value, render.hits_table(result.hits, responses=options.response, query=text or ""))
     if not result.hits:
         terminal.say("nothing found: nothing is stored yet, or the filter leaves nothing")
+    else:
+        terminal.suggest("account", result.hits[0].exchange.account_id)
     return 0
 
 
@@ -419,6 +423,8 @@ def runs(session: Session) -> int:
     if not found:
         session.terminal.say("no run was made yet")
         session.terminal.suggest("recluster")
+    elif done := [run for run in found if run.state is RunState.DONE]:
+        session.terminal.suggest("findings", "--run", done[0].run_id)
     return 0
 
 

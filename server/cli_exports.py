@@ -45,6 +45,7 @@ def report(session: Session) -> int:
             {"file": str(path), "level": options.redact.value, "sha256": made.sha256},
             Text(f"{shown(str(path))}: level {options.redact.value}, sha256 {made.sha256}"),
         )
+        terminal.suggest("report", "--check", str(path))
     return 0
 
 

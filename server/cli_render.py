@@ -40,6 +40,7 @@ from coterie.domain import (
     WebhookState,
     format_time,
 )
+from coterie.server.cli_highlight import marked, marked_shared, telling_words
 from coterie.server.cli_terminal import shown, styled
 
 ACCOUNTS_SHOWN = 12
@@ -48,6 +49,7 @@ EXEMPLARS_SHOWN = 6
 EXEMPLAR_CHARS = 240
 HIT_CHARS = 180
 _WHO_CHARS = 36
+_FIRST_CHARS = 12
 
 _SEVERITY_STYLES = {
     Severity.LOW: "dim",
@@ -80,6 +82,7 @@ def table(*columns: str, title: str = "", right: Sequence[str] = (), whole: Sequ
             justify="right" if column in right else "left",
             no_wrap=column in whole or column in right,
             overflow="fold",
+            min_width=_FIRST_CHARS if column == columns[0] and column not in right else None,
         )
     return made
 
@@ -111,19 +114,17 @@ def severity(value: Severity) -> Text:
 def findings_table(findings: Sequence[Finding]) -> Table:
     """One row a finding."""
     made = table(
-        "finding", "claims", "severity", "sure", "accounts", "lineage", "review",
+        "finding", "severity", "sure", "accounts", "lineage, review",
         right=("sure", "accounts"),
-        whole=("claims", "severity", "lineage", "review"),
+        whole=("severity",),
     )  # fmt: skip
     for finding in findings:
         made.add_row(
             headline(finding),
-            finding.kind.value,
-            severity(finding.severity),
+            severity(finding.severity).append(f"\n{finding.kind.value}", style="dim"),
             f"{finding.confidence:.2f}",
             number(len(finding.accounts)) + (f" +{number(len(finding.joined_since))}" if finding.joined_since else ""),
-            _lineage(finding),
-            _state(finding),
+            Text("\n").join((_lineage(finding), _state(finding))),
         )
     return made
 
@@ -210,7 +211,6 @@ def families_table(families: Sequence[Family]) -> Table:
     made = table(
         "family", "texts", "accounts", "exchanges", "lineage", "joined", "last (UTC)",
         right=("texts", "accounts", "exchanges", "joined"),
-        whole=("last (UTC)",),
     )  # fmt: skip
     for family in families:
         others = [earlier for earlier in family.lineage_of if earlier != family.family_id]
@@ -303,10 +303,9 @@ def evidence_table(title: str, evidence: Sequence[Evidence]) -> Table:
 def accounts_table(finding: Finding) -> Group:
     """The accounts with most exchanges, and how many more there are."""
     made = table(
-        "account", "exchanges", "distinct", "of its all", "first (UTC)", "last (UTC)",
+        "account", "exchanges", "distinct", "share", "first, last (UTC)",
         title="Accounts",
-        right=("exchanges", "distinct", "of its all"),
-        whole=("first (UTC)", "last (UTC)"),
+        right=("exchanges", "distinct", "share"),
     )  # fmt: skip
     for account in finding.accounts[:ACCOUNTS_SHOWN]:
         made.add_row(
@@ -314,8 +313,7 @@ def accounts_table(finding: Finding) -> Group:
             number(account.exchanges),
             number(account.distinct_texts),
             f"{account.share_of_traffic:.0%}",
-            moment(account.first_seen_us),
-            moment(account.last_seen_us),
+            f"{moment(account.first_seen_us)}\n{moment(account.last_seen_us)}",
         )
     more = len(finding.accounts) - ACCOUNTS_SHOWN
     return Group(made, Text(f"  and {number(more)} more; --json lists all", style="dim")) if more > 0 else Group(made)
@@ -350,18 +348,20 @@ def _finding_benchmarks(finding: Finding) -> Table:
 
 
 def exemplar_grid(exemplars: Sequence[Exchange]) -> RenderableType:
-    """Exchanges side by side, two in a row, cut to a few lines."""
+    """Exchanges side by side, two in a row, cut to a few lines; what they share is marked."""
     grid = Table.grid(padding=(0, 1), expand=True)
     grid.add_column(ratio=1)
     grid.add_column(ratio=1)
-    cells = [_exemplar(exchange) for exchange in exemplars[:EXEMPLARS_SHOWN]]
+    listed = exemplars[:EXEMPLARS_SHOWN]
+    prompts = marked_shared([shown(exchange.prompt, EXEMPLAR_CHARS) for exchange in listed])
+    cells = [_exemplar(exchange, prompt) for exchange, prompt in zip(listed, prompts, strict=True)]
     for first in range(0, len(cells), 2):
         grid.add_row(*cells[first : first + 2])
     return grid
 
 
-def _exemplar(exchange: Exchange) -> Panel:
-    parts: list[RenderableType] = [styled(exchange.prompt, chars_max=EXEMPLAR_CHARS)]
+def _exemplar(exchange: Exchange, prompt: Text) -> Panel:
+    parts: list[RenderableType] = [prompt]
     if exchange.response:
         parts.append(styled("→ " + exchange.response, "dim", chars_max=EXEMPLAR_CHARS // 2))
     return Panel(
@@ -469,8 +469,9 @@ def _nearest(report: AccountReport) -> Text:
     return Text("\n".join(lines))
 
 
-def hits_table(hits: Sequence[Hit], *, responses: bool = False) -> Table:
-    """Hits, nearest first, with the side that was searched."""
+def hits_table(hits: Sequence[Hit], *, responses: bool = False, query: str = "") -> Table:
+    """Hits, nearest first, with the side that was searched, and the words of the query marked in it."""
+    words = telling_words(query)
     made = table(
         "cosine", "account, time (UTC), exchange", "response" if responses else "prompt",
         right=("cosine",),
@@ -482,29 +483,23 @@ def hits_table(hits: Sequence[Hit], *, responses: bool = False) -> Table:
             (shown(exchange.account_id, _WHO_CHARS), "bold"),
             (f"\n{moment(exchange.time_us)}\n{shown(exchange.exchange_id, _WHO_CHARS)}", "dim"),
         )
-        made.add_row(f"{hit.similarity:.3f}", who, styled(text, chars_max=HIT_CHARS))
+        made.add_row(f"{hit.similarity:.3f}", who, marked(shown(text, HIT_CHARS), words))
     return made
 
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """One line a run."""
-    made = table(
-        "run", "state", "asked for", "took", "window (UTC)", "of it", "by",
-        right=("took",), whole=("asked for",),
-    )  # fmt: skip
+    made = table("run", "state", "asked for, took", "window (UTC)", "of it, by")
     for run in runs:
         state = Text(run.state.value, style=_STATE_STYLES.get(run.state, ""))
         if run.error:
             state.append(f": {shown(run.error, 200)}")
-        window = f"{moment(run.since_us)} to {moment(run.until_us)}" if run.until_us else "-"
         made.add_row(
             styled(run.run_id, "bold"),
             state,
-            moment(run.created_us),
-            duration(run),
-            window,
-            slice_words(run.slice),
-            shown(run.trigger),
+            f"{moment(run.created_us)}\n{duration(run)}",
+            f"{moment(run.since_us)}\n{moment(run.until_us)}" if run.until_us else "-",
+            f"{slice_words(run.slice)}\n{shown(run.trigger)}",
         )
     return made
 

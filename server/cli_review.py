@@ -57,6 +57,10 @@ def review(session: Session) -> int:
         "merged": list(found.merged),
     }
     session.terminal.data(value, Text(_done(options.decision, found)))
+    if options.decision in (ReviewState.CONFIRMED, ReviewState.ESCALATED):
+        session.terminal.suggest("report", found.finding_id)
+    else:
+        session.terminal.suggest("findings", "--review", ReviewState.OPEN.value)
     return 0
 
 

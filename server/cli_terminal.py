@@ -1,9 +1,13 @@
 """Where the command line writes: data on stdout, all else on stderr, and no caller's text unescaped."""
 
+import contextlib
 import json
 import math
+import os
 import re
 import shlex
+import signal
+import subprocess
 import sys
 import time
 import unicodedata
@@ -56,12 +60,21 @@ class Terminal:
         as_json: whether data goes out as JSON.
         prefix: the words that start a command like this one, for suggesting the next.
         remote: whether what is done is done at a server that goes on without us.
+        pager: the command that data goes through where it is longer than the terminal is high; nothing never pages.
     """
 
-    def __init__(self, *, as_json: bool = False, prefix: Sequence[str] = ("coterie",), remote: bool = False) -> None:
+    def __init__(
+        self,
+        *,
+        as_json: bool = False,
+        prefix: Sequence[str] = ("coterie",),
+        remote: bool = False,
+        pager: Sequence[str] = (),
+    ) -> None:
         self.as_json = as_json
         self.remote = remote
         self._prefix = prefix
+        self._pager = pager
         self.out = _console(sys.stdout)
         self.err = _console(sys.stderr)
 
@@ -71,10 +84,17 @@ class Terminal:
             # ASCII keeps C1 control characters of prompts away from the terminal.
             sys.stdout.write(json.dumps(_finite(value), indent=2) + "\n")
         else:
-            for renderable in renderables:
-                if not (isinstance(renderable, Table) and renderable.columns and not renderable.row_count):
-                    self.out.print(renderable)
+            with self.out.capture() as captured:
+                for renderable in renderables:
+                    if not (isinstance(renderable, Table) and renderable.columns and not renderable.row_count):
+                        self.out.print(renderable)
+            self._show(captured.get())
         sys.stdout.flush()
+
+    def _show(self, text: str) -> None:
+        long = text.count("\n") >= self.out.height
+        if not (long and self._pager and self.out.is_terminal and page(text, self._pager)):
+            self.out.file.write(text)
 
     def say(self, line: str | Text) -> None:
         """One line for the person, on stderr; a plain string is not markup."""
@@ -144,6 +164,25 @@ class PlainMeter(Meter):
         self._next_s = now_s + _PLAIN_INTERVAL_S
         share = "" if done is None else f"{done:.0%}"
         self._terminal.say(f"{self._description}: " + ", ".join(part for part in (share, note) if part))
+
+
+def page(text: str, command: Sequence[str]) -> bool:
+    """Show text through a pager until the person leaves it; False where there is no such command."""
+    # As git does: colours pass, and what fits one screen after all is just printed.
+    environment = {"LESS": "FRX", "LV": "-c", **os.environ}
+    try:
+        pager = subprocess.Popen(command, stdin=subprocess.PIPE, env=environment, text=True, encoding="utf-8")
+    except OSError:
+        return False
+    # Ctrl-C is the pager's, which stops searching with it.
+    before = signal.signal(signal.SIGINT, signal.SIG_IGN)
+    try:
+        with contextlib.suppress(BrokenPipeError):  # left before the end
+            pager.communicate(text)
+        pager.wait()
+    finally:
+        signal.signal(signal.SIGINT, before)
+    return True
 
 
 def _console(stream: TextIO) -> Console:

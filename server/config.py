@@ -3,6 +3,7 @@
 import difflib
 import os
 import re
+import shlex
 import tomllib
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
@@ -262,6 +263,16 @@ def client_token(file: Path | None, *, environment: Mapping[str, str] | None = N
     if not token:
         raise InvalidError(f"the token file {file} holds no token: put one line with it there", field="token_file")
     return token
+
+
+def pager_command(*, environment: Mapping[str, str] | None = None) -> tuple[str, ...]:
+    """The command that long output goes through: `PAGER`, else less; nothing where `PAGER` is empty or cat."""
+    variables = os.environ if environment is None else environment
+    try:
+        words = tuple(shlex.split(variables.get("PAGER", "less")))
+    except ValueError:  # an open quote: no pager is better than no output
+        return ()
+    return () if words == ("cat",) else words
 
 
 def _read_toml(file: Path) -> dict[str, Any]:
