@@ -13,7 +13,6 @@ import tempfile
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
-from typing import Any
 
 from google.protobuf.descriptor_pb2 import (
     DescriptorProto,
@@ -33,17 +32,7 @@ from coterie.server import cli
 from coterie.server.config import Config
 
 ROOT = Path(__file__).parents[1]
-LANDING = ("console.md", "ingest.md")
-"""Chapters that the navigation takes as soon as they are written."""
-
 Comments = dict[tuple[int, ...], str]
-
-
-def on_config(config: MkDocsConfig) -> MkDocsConfig:
-    """Leave chapters out of the navigation that are not written yet."""
-    missing = {name for name in LANDING if not (Path(config.docs_dir) / name).exists()}
-    config.nav = _without(config.nav or [], missing)
-    return config
 
 
 def on_files(files: Files, config: MkDocsConfig) -> Files:
@@ -60,17 +49,6 @@ def on_files(files: Files, config: MkDocsConfig) -> Files:
     for name, content in pages.items():
         files.append(File.generated(config, name, content=content))
     return files
-
-
-def _without(nav: Sequence[Any], missing: set[str]) -> list[Any]:
-    kept: list[Any] = []
-    for item in nav:
-        ((title, target),) = item.items()
-        if isinstance(target, list):
-            kept.append({title: _without(target, missing)})
-        elif target not in missing:
-            kept.append(item)
-    return kept
 
 
 # The command line

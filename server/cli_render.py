@@ -49,7 +49,7 @@ EXEMPLARS_SHOWN = 6
 EXEMPLAR_CHARS = 240
 HIT_CHARS = 180
 _WHO_CHARS = 36
-_FIRST_CHARS = 12
+_ID_CHARS = 12
 
 _SEVERITY_STYLES = {
     Severity.LOW: "dim",
@@ -60,12 +60,15 @@ _SEVERITY_STYLES = {
 _STATE_STYLES = {RunState.DONE: "green", RunState.FAILED: "red", RunState.CANCELLED: "yellow"}
 
 
-def table(*columns: str, title: str = "", right: Sequence[str] = (), whole: Sequence[str] = ()) -> Table:
+def table(
+    *columns: str, title: str = "", right: Sequence[str] = (), whole: Sequence[str] = (), ids: Sequence[str] = ()
+) -> Table:
     """A table in the house style.
 
     Args:
         right: columns of numbers.
         whole: columns that are never wrapped; not for ids, which fold where they would otherwise be cut.
+        ids: columns of ids, which keep room for a good part of one in a narrow window.
     """
     made = Table(
         box=box.SIMPLE_HEAD,
@@ -82,7 +85,7 @@ def table(*columns: str, title: str = "", right: Sequence[str] = (), whole: Sequ
             justify="right" if column in right else "left",
             no_wrap=column in whole or column in right,
             overflow="fold",
-            min_width=_FIRST_CHARS if column == columns[0] and column not in right else None,
+            min_width=_ID_CHARS if column in ids else None,
         )
     return made
 
@@ -117,6 +120,7 @@ def findings_table(findings: Sequence[Finding]) -> Table:
         "finding", "severity", "sure", "accounts", "lineage, review",
         right=("sure", "accounts"),
         whole=("severity",),
+        ids=("finding",),
     )  # fmt: skip
     for finding in findings:
         made.add_row(
@@ -211,6 +215,7 @@ def families_table(families: Sequence[Family]) -> Table:
     made = table(
         "family", "texts", "accounts", "exchanges", "lineage", "joined", "last (UTC)",
         right=("texts", "accounts", "exchanges", "joined"),
+        whole=("last (UTC)",),
     )  # fmt: skip
     for family in families:
         others = [earlier for earlier in family.lineage_of if earlier != family.family_id]
@@ -306,6 +311,7 @@ def accounts_table(finding: Finding) -> Group:
         "account", "exchanges", "distinct", "share", "first, last (UTC)",
         title="Accounts",
         right=("exchanges", "distinct", "share"),
+        ids=("account",),
     )  # fmt: skip
     for account in finding.accounts[:ACCOUNTS_SHOWN]:
         made.add_row(
@@ -489,7 +495,7 @@ def hits_table(hits: Sequence[Hit], *, responses: bool = False, query: str = "")
 
 def runs_table(runs: Sequence[Run]) -> Table:
     """One line a run."""
-    made = table("run", "state", "asked for, took", "window (UTC)", "of it, by")
+    made = table("run", "state", "asked for, took", "window (UTC)", "of it, by", ids=("run",))
     for run in runs:
         state = Text(run.state.value, style=_STATE_STYLES.get(run.state, ""))
         if run.error:
