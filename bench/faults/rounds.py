@@ -21,7 +21,7 @@ from coterie.server.backup import restore_backup, verify_backup
 ACTIVITIES = ("ingest", "embedding", "run", "erasure", "snapshot", "backup")
 _STREAMS = 3
 _ERASED_EXCHANGES = 20
-_EARLY_S, _LATE_S = 1.2, 1.0
+_EARLY_S, _LATE_S, _WHOLE_S = 1.2, 1.0, 8.0
 _WHOLE_EVERY = 25
 _SMALL_WINDOW_US = START_US + 500_000_000  # the first 500 of each stream
 _ONCE = RetryPolicy(attempts=1)
@@ -202,7 +202,7 @@ class Rounds:
         thread = threading.Thread(target=erase)
         thread.start()
         threads.append(thread)
-        return self._rng.uniform(0.0, 0.6)
+        return self._rng.choice((0.6, _WHOLE_S)) * self._rng.random()  # in the middle, or about when it is answered
 
     def _backup(self, service: Service, number: int, threads: list[threading.Thread]) -> float:
         service.wait_for("indexes_ready")
@@ -215,7 +215,7 @@ class Rounds:
         thread = threading.Thread(target=back_up)
         thread.start()
         threads.append(thread)
-        return self._rng.uniform(0.0, _EARLY_S)
+        return self._rng.choice((_EARLY_S, _WHOLE_S)) * self._rng.random()
 
     # What is looked at after a start.
 

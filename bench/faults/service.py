@@ -26,6 +26,7 @@ class Service:
             "data_dir": folder / "data",
             "backup_dir": folder / "backups",
             "listen": "127.0.0.1:0",
+            "console_listen": "",
             "model": "hash",
             "monolingual": "true",
             "snapshot_interval_s": 1,
