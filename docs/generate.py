@@ -10,6 +10,7 @@ import html
 import json
 import re
 import tempfile
+import textwrap
 from collections.abc import Iterator, Sequence
 from dataclasses import fields
 from pathlib import Path
@@ -94,7 +95,8 @@ def verbs(parser: argparse.ArgumentParser, prefix: str = "") -> Iterator[tuple[s
 
 def _usage(verb: argparse.ArgumentParser) -> str:
     usage = " ".join(verb.format_usage().removeprefix("usage:").split())
-    return f"```text\n{usage}\n```" if len(usage) <= 600 else ""
+    lines = textwrap.wrap(usage, 92, subsequent_indent="    ", break_long_words=False, break_on_hyphens=False)
+    return "```text\n{}\n```".format("\n".join(lines)) if len(usage) <= 600 else ""
 
 
 def _options(parser: argparse.ArgumentParser, owner: str, everywhere: set[str]) -> str:
