@@ -476,20 +476,21 @@ def _nearest(report: AccountReport) -> Text:
 
 
 def hits_table(hits: Sequence[Hit], *, responses: bool = False, query: str = "") -> Table:
-    """Hits, nearest first, with the side that was searched, and the words of the query marked in it."""
+    """Hits, nearest first, with the side that was searched; marked are words of the query, else what hits share."""
+    lines = [shown(hit.exchange.response if responses else hit.exchange.prompt, HIT_CHARS) for hit in hits]
     words = telling_words(query)
+    texts = [marked(line, words) for line in lines] if query else marked_shared(lines)
     made = table(
         "cosine", "account, time (UTC), exchange", "response" if responses else "prompt",
         right=("cosine",),
     )  # fmt: skip
-    for hit in hits:
+    for hit, text in zip(hits, texts, strict=True):
         exchange = hit.exchange
-        text = exchange.response if responses else exchange.prompt
         who = Text.assemble(
             (shown(exchange.account_id, _WHO_CHARS), "bold"),
             (f"\n{moment(exchange.time_us)}\n{shown(exchange.exchange_id, _WHO_CHARS)}", "dim"),
         )
-        made.add_row(f"{hit.similarity:.3f}", who, marked(shown(text, HIT_CHARS), words))
+        made.add_row(f"{hit.similarity:.3f}", who, text)
     return made
 
 

@@ -127,6 +127,14 @@ def test_hits_mark_the_side_that_was_searched() -> None:
         assert said.replace("tides", "\x1b[1;32mtides\x1b[0m") in out.getvalue()
 
 
+def test_hits_of_an_exchange_mark_what_they_share() -> None:
+    hits = [Hit(replace(EXCHANGE, prompt=f"{name} holds the red kite"), 0.5) for name in ("Ada", "Bob")]
+    out = io.StringIO()
+    Console(file=out, width=100, force_terminal=True, color_system="standard").print(render.hits_table(hits))
+    assert out.getvalue().count("\x1b[1;32mholds the red kite\x1b[0m") == 2
+    assert "Ada \x1b[1;32m" in out.getvalue()
+
+
 # Paging
 
 
