@@ -225,11 +225,11 @@ def lists_for(rows: int) -> int:
 
 
 def trained(rows: Rows, total: int, probes: int, seed: int = 0) -> Coarse:
-    """Lists for `total` rows, trained on a sample of them: spherical k-means, and the range of each dimension."""
+    """Lists for `total` rows, trained on a sample: spherical k-means, and one range of values for all dimensions."""
     dim, lists = rows.shape[1], lists_for(total)
     quantizer = faiss.IndexFlatIP(dim)
     empty = faiss.IndexIVFScalarQuantizer(
-        quantizer, dim, lists, faiss.ScalarQuantizer.QT_8bit, faiss.METRIC_INNER_PRODUCT, False
+        quantizer, dim, lists, faiss.ScalarQuantizer.QT_8bit_uniform, faiss.METRIC_INNER_PRODUCT, False
     )
     empty.cp.niter = _TRAINING_ITERATIONS
     empty.cp.spherical = True

@@ -35,7 +35,7 @@ _PROBES = 64
 """Lists a search looks at until its recall was measured."""
 
 _PROBES_TRIED = (8, 16, 24, 32, 48, 64, 96, 128, 192, 256, 384, 512)
-_RECALL_MIN = 0.985
+_RECALL_MIN = 0.98
 _RECALL_QUERIES = 256
 _RECALL_K = 10
 _RECALL_BLOCK_ROWS = 65_536
@@ -69,7 +69,7 @@ class VectorIndex:
     """Inner-product search over unit vectors with int64 ids. Thread-safe, and no search waits for a change.
 
     Up to 100,000 rows a search is exact. Above, `maintain` puts rows into lists and measures how many of these a search
-    has to look at for a recall@10 of .985; what was added since is searched exactly beside them.
+    has to look at for a recall@10 of .98; what was added since is searched exactly beside them.
 
     Args:
         dim: length of the vectors.

@@ -73,7 +73,7 @@ def test_there_are_few_parts_and_the_tail_is_short_however_rows_come(unit):
         assert index.state.tail_rows <= 100
         assert len(index.view().parts) <= 6
     assert index.state.rows == 6_000
-    assert index.state.recall >= 0.985, "measured"
+    assert index.state.recall >= 0.98, "measured"
     assert index.state.probes < index.state.lists
 
 
