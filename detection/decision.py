@@ -136,7 +136,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
         verdict,
         overlap=shared,
         p_value=_together(content, shares),
-        reason=_crowd(shared, "questions", parameters) or _crowd(whole, "questions on everything", parameters),
+        reason=_crowd(shared, parameters) or _common(whole, parameters),
     )
 
 
@@ -201,19 +201,33 @@ def _ordinary(verdict: Verdict, parameters: Parameters) -> str:
     )
 
 
-def _crowd(shared: Overlap, what: str, parameters: Parameters) -> str:
+def _crowd(shared: Overlap, parameters: Parameters) -> str:
     """Why a pool is a crowd with a common source rather than slices of a list, in words; empty where it is not."""
     if shared.repeated > parameters.repeats_max:
         return (
-            f"{shared.repeated:.0%} of its {what} were asked by several of its accounts: "
+            f"{shared.repeated:.0%} of its questions were asked by several of its accounts: "
             "a crowd with a common source, not slices of a list"
         )
     if shared.rewrapped > parameters.rewrapped_max and shared.rewrapped_p_value < parameters.rewrapped_rate:
         return (
-            f"{shared.rewrapped:.0%} of its {what} were asked by several of its accounts in wrappings of their own: "
+            f"{shared.rewrapped:.0%} of its questions were asked by several of its accounts in wrappings of their own: "
             "each works through the whole"
         )
     return ""
+
+
+def _common(whole: Overlap, parameters: Parameters) -> str:
+    """Why its accounts are one crowd by all that they send, in words; empty where they are not.
+
+    People who hide behind ordinary traffic meet in what everybody asks, now and then: only much of it tells.
+    """
+    rewrapped = whole.rewrapped if whole.rewrapped_p_value < parameters.rewrapped_rate else 0.0
+    if max(whole.repeated, rewrapped) <= parameters.common_max:
+        return ""
+    return (
+        f"{max(whole.repeated, rewrapped):.0%} of all that its accounts send was sent by several of them, in the same "
+        "words or in wrappings of their own: each works through the whole"
+    )
 
 
 def _promising(verdicts: list[Verdict], parameters: Parameters) -> list[Verdict]:

@@ -26,6 +26,8 @@ class Parameters:
             crowds that draw from a common bank do.
         rewrapped_max: likewise for the same question in another wrapping, where such pairs are found across
             principals and not within them at this significance, `rewrapped_rate`.
+        common_max: largest share of everything that a pool's accounts send, in it or not, that several of them sent, in
+            the same words or in other wrappings (labs that all run one benchmark: more than half).
         principals_min: principals that make a campaign.
         texts_min: distinct texts that are worth the name of a harvest.
         run_items_min: distinct benchmark items one account asks in a benchmark run.
@@ -47,6 +49,7 @@ class Parameters:
     repeats_max: float = 0.05
     rewrapped_max: float = 0.1
     rewrapped_rate: float = 0.01
+    common_max: float = 0.3
     principals_min: int = 3
     texts_min: int = 20
     run_items_min: int = 50

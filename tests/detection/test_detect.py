@@ -130,6 +130,17 @@ def test_half_cover_does_not_hide_a_campaign() -> None:
     assert found == set(members)
 
 
+def test_meeting_now_and_then_in_what_everybody_asks_clears_nobody() -> None:
+    world = World(13)
+    people = 60
+    world.people(people)
+    members = world.campaign("team", 12)
+    popular = [world.text(world.subject()) for _ in range(40)]
+    for account in [*members, *(f"person-{number:03d}" for number in range(people))]:
+        world.ask(account, [popular[i] for i in world.rng.choice(40, 5, replace=False)])
+    assert accused(world.window()) == set(members)
+
+
 def test_standings_say_how_near_an_innocent_came() -> None:
     world = World(9)
     world.people(30)
