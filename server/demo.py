@@ -224,7 +224,7 @@ class _Server:
         model_flag = ["--model", model] if model else []
         self._command = [
             *(sys.executable, "-m", "coterie.server.cli", "--data-dir", str(folder / "data"), *model_flag),
-            *("serve", "--listen", "127.0.0.1:0"),
+            *("serve", "--listen", "127.0.0.1:0", "--console-listen", ""),
         ]
 
     @contextmanager

@@ -86,14 +86,14 @@ def served(config: Config) -> Iterator[Served]:
         yield Served(address, {Role.ADMIN: admin, **others})
 
 
-def call(channel: grpc.Channel, name: str, token: str | None) -> tuple[grpc.StatusCode, str]:
+def call(channel: grpc.Channel, name: str, token: str | None, timeout_s: float = 0.5) -> tuple[grpc.StatusCode, str]:
     """What an empty request comes to; a stream that stays open is left when its time is over."""
     method = described()[name]
     metadata = [("authorization", f"Bearer {token}")] if token else []
     kind = f"{'stream' if method.client_streaming else 'unary'}_{'stream' if method.server_streaming else 'unary'}"
     request: Any = iter([b""]) if method.client_streaming else b""
     try:
-        answer = getattr(channel, kind)(name)(request, metadata=metadata, timeout=0.5)
+        answer = getattr(channel, kind)(name)(request, metadata=metadata, timeout=timeout_s)
         if method.server_streaming:
             next(answer, None)
     except grpc.RpcError as error:
@@ -121,9 +121,15 @@ class _Bearer(grpc.StreamStreamClientInterceptor):
 @pytest.mark.parametrize("role", [None, *Role])
 def test_every_method_lets_in_the_roles_of_the_table_and_nobody_else(served: Served, role: Role | None) -> None:
     allowed = set()
+    wanted = {
+        name for name in described() if role and (METHODS[name] is Door.ANY_ROLE or METHODS[name] in role.included)
+    }
     with grpc.insecure_channel(served.address) as channel:
         for name in described():
             code, message = call(channel, name, role and served.secrets[role])
+            if code is grpc.StatusCode.DEADLINE_EXCEEDED and name not in wanted:
+                # A refusal that a busy machine has not given yet, or a stream that is open and ought not to be.
+                code, message = call(channel, name, role and served.secrets[role], timeout_s=10.0)
             if code is grpc.StatusCode.PERMISSION_DENIED:
                 assert f"the {role} has the role {role}, {name.split('/')[2]} needs" in message
                 assert "coterie token mint" in message
@@ -132,9 +138,6 @@ def test_every_method_lets_in_the_roles_of_the_table_and_nobody_else(served: Ser
                 assert "COTERIE_TOKEN" in message
             else:
                 allowed.add(name)
-    wanted = {
-        name for name in described() if role and (METHODS[name] is Door.ANY_ROLE or METHODS[name] in role.included)
-    }
     assert allowed == wanted
 
 
