@@ -275,14 +275,17 @@ def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verd
     without a campaign is to be silent, and the rate of false discoveries is a promise about traffic that has some.
 
     Over single pools it would be led astray: a campaign is found at many resolutions, and each of its pools would make
-    room for another false one. A group goes by its clearest pool, so its p-value is valid only as far as innocent
-    pools' are conservative; that windows without a campaign stay silent is measured (bench/detection), not proved.
+    room for another false one. A group goes by its clearest pool, and most groups of innocents have no pool whose
+    content is anywhere near its null: of all groups, a share of `parameters.null_share` behaves as the p-values say
+    and the others have none. So many true nulls are expected (Storey's pi_0, 2002, measured on innocents instead of
+    estimated from the window, where campaigns are found at many resolutions).
     """
     tested = [verdict for verdict in verdicts if verdict.result is not None]
     # What is a crowd for another reason is no campaign, however clear.
     clearest = (min((v.p_value for v in group if not v.reason), default=1.0) for group in _groups(tested))
     ordered = np.array(sorted(clearest))
-    passed = ordered <= parameters.finding_rate * np.arange(1, len(ordered) + 1) / max(1, len(ordered))
+    nulls = max(1.0, parameters.null_share * len(ordered))
+    passed = ordered <= parameters.finding_rate * np.arange(1, len(ordered) + 1) / nulls
     silent = not len(ordered) or ordered[0] > parameters.silence_rate / len(ordered)
     limit = float(ordered[passed][-1]) if passed.any() and not silent else 0.0
     controlled = [

@@ -19,6 +19,8 @@ class Parameters:
         content_rate: p-value of a pool's content above which it is ordinary, however equal the shares.
         promising_rate: p-value up to which a pool is grown, to see whether there is more of it.
         finding_rate: false discovery rate over the groups of pools of a run.
+        null_share: share of all groups of pools whose p-values are as their nulls say, among innocents; the others have
+            none. Upper 95 % limit over windows without a campaign and the innocents of windows with some.
         silence_rate: chance with which a window without a campaign may have a finding at all.
         across_min: least mean similarity across accounts, above the window's mean, that makes a pool one subject
             matter rather than the general public.
@@ -43,7 +45,8 @@ class Parameters:
     share_spread_min: float = 0.45
     content_rate: float = 0.1
     promising_rate: float = 0.1
-    finding_rate: float = 0.15
+    finding_rate: float = 0.02
+    null_share: float = 0.15
     silence_rate: float = 0.05
     across_min: float = 0.045
     repeats_max: float = 0.05

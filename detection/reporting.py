@@ -290,6 +290,8 @@ def _exemplars(pool: PoolView) -> tuple[ExchangeId, ...]:
 def _confidence(verdict: Verdict) -> float:
     """Up to .99: how far the p-value of the pool lies below what any window of innocents gives by chance.
 
-    A logistic curve of its logarithm, .75 at 1 in 1,000. A ranking until reviews say how often it was right.
+    A logistic curve of its logarithm, one half at 1 in 50: near the share of pools of that p-value that were campaigns
+    in composed traffic with eight of them (bench/detection/NOTES.md). Where campaigns are rarer it is lower; reviews
+    tell how often it was right.
     """
-    return float(min(0.99, 1 / (1 + np.sqrt(verdict.p_value / 1e-3) / 3)))
+    return float(min(0.99, 1 / (1 + (verdict.p_value / 0.02) ** 1.5)))
