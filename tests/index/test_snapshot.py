@@ -40,9 +40,10 @@ def test_comes_back_with_its_sequences(kind, saved, unit):
 def test_an_inverted_file_comes_back_and_still_changes(unit, tmp_path):
     index = VectorIndex(16, flat_rows_max=100)
     index.add(np.arange(400), unit(400))
+    index.maintain()
     index.save(tmp_path / "i", last_vector=1, last_erasure=0)
-    loaded, *_ = VectorIndex.load(tmp_path / "i", 16)
-    assert loaded._inverted()
+    loaded, *_ = VectorIndex.load(tmp_path / "i", 16, flat_rows_max=100)
+    assert loaded.view().parts
     np.testing.assert_array_equal(loaded.ids(), np.arange(400))
     for each in (index, loaded):
         each.remove(np.arange(10))
