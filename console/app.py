@@ -16,6 +16,7 @@ from coterie.console import (
     pages_findings,
     pages_map,
     pages_person,
+    pages_rules,
     pages_runs,
     pages_search,
 )
@@ -74,6 +75,10 @@ def _routes() -> list[Route]:
         Route("/runs/{run_id}/cancel", signed_in(pages_runs.cancel_run), methods=["POST"]),
         Route("/runs/{run_id}/events", signed_in(pages_runs.run_events)),
         Route("/benchmarks", signed_in(pages_benchmarks.benchmarks_page)),
+        Route("/rules", signed_in(pages_rules.rules_page)),
+        Route("/rules", signed_in(pages_rules.add_rule), methods=["POST"]),
+        Route("/rules/{rule_id}/revoke", signed_in(pages_rules.revoke_rule), methods=["POST"]),
+        Route("/calibration", signed_in(pages_rules.calibration_page)),
         Route("/audit", signed_in(pages_audit.audit_page)),
         Route("/audit", signed_in(pages_audit.verify_audit), methods=["POST"]),
         Route("/static/{name}", _asset),

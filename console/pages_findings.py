@@ -12,6 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from coterie.console.forms import Form, query_form, read_form
+from coterie.console.pages_rules import rule_kind
 from coterie.console.sessions import Session
 from coterie.console.sharing import shared_parts
 from coterie.console.web import Console, see_other, status_of
@@ -22,7 +23,9 @@ from coterie.domain import (
     FindingKind,
     InvalidError,
     Lineage,
+    NewRule,
     ReviewState,
+    RuleKind,
     Severity,
     reading_of,
 )
@@ -45,7 +48,9 @@ SORTS: dict[str, Callable[[Finding], tuple[float, ...]]] = {
 """The orders of the list by name; ties are broken by id."""
 
 TRIAGE = "triage"
-"""The default of the list: what nobody has decided on, dismissed ones left out."""
+"""The default of the list: dismissed, suppressed and gone ones are left out."""
+SUPPRESSED = "suppressed"
+"""The findings that a rule explains."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,8 +85,8 @@ class Choice:
             sort=form.text("sort") or "severity",
             page=max(1, form.number("page", 1)),
         )
-        if choice.review not in (TRIAGE, "all", *ReviewState):
-            raise InvalidError("review must be triage, all or a review state", field="review")
+        if choice.review not in (TRIAGE, SUPPRESSED, "all", *ReviewState):
+            raise InvalidError("review must be triage, suppressed, all or a review state", field="review")
         if choice.sort not in SORTS:
             raise InvalidError(f"sort must be one of {', '.join(SORTS)}", field="sort")
         return choice
@@ -89,7 +94,10 @@ class Choice:
     def takes(self, finding: Finding) -> bool:
         """Whether a finding is wanted."""
         reviewed = {
-            TRIAGE: finding.review is not ReviewState.DISMISSED and finding.lineage is not Lineage.GONE,
+            TRIAGE: finding.review is not ReviewState.DISMISSED
+            and finding.lineage is not Lineage.GONE
+            and finding.suppressed is None,
+            SUPPRESSED: finding.suppressed is not None,
             "all": True,
         }
         return (
@@ -139,6 +147,7 @@ async def findings_page(console: Console, request: Request, session: Session) ->
         first=(page - 1) * PAGE_FINDINGS,
         wanted=len(wanted),
         total=len(findings),
+        suppressed=sum(finding.suppressed is not None for finding in findings),
         page=page,
         pages=pages,
         assignees=sorted({finding.assignee for finding in findings} - {""} | {session.name}),
@@ -180,6 +189,7 @@ async def _finding_page(
         accounts_unlisted=max(0, len(finding.accounts) - _ACCOUNTS_SHOWN),
         states=list(ReviewState),
         levels=list(Redaction),
+        rule_kinds=list(RuleKind),
         reason_chars_max=LIMITS.reason_chars_max,
         problem=problem,
         form=form or Form({}),
@@ -236,8 +246,13 @@ async def _reviewed(session: Session, finding_id: str, form: Form) -> str:
         decision = ReviewState(form.text("decision"))
     except ValueError:
         raise InvalidError("choose a decision", field="decision") from None
-    finding = await client.review_finding(finding_id, decision, reason, **more)
-    return f"Recorded: {finding.finding_id} is now {decision.value}."
+    suppress = form.text("suppress")
+    if suppress and decision is not ReviewState.DISMISSED:
+        raise InvalidError("only what is dismissed can be suppressed later", field="suppress")
+    rule = NewRule(rule_kind(suppress), anyone=form.checked("anyone")) if suppress else None
+    finding = await client.review_finding(finding_id, decision, reason, suppress=rule, **more)
+    later = " What the rule explains is suppressed from here on; see Rules." if rule else ""
+    return f"Recorded: {finding.finding_id} is now {decision.value}.{later}"
 
 
 async def finding_report(console: Console, request: Request, session: Session) -> Response:

@@ -273,7 +273,8 @@ def pages_of(site: Site) -> list[str]:
     return [
         "/findings", "/findings?review=all&words=nothing-like-that", f"/findings/{finding.finding_id}",
         f"/accounts?id={account}", "/accounts", "/search", f"/search?exchange={finding.exemplars[0]}", "/runs",
-        f"/runs/{finding.run_id}", "/benchmarks", "/person", "/help", "/audit",
+        f"/runs/{finding.run_id}", "/benchmarks", "/person", "/help", "/audit", "/rules",
+        "/calibration",
     ]  # fmt: skip
 
 

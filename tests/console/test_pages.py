@@ -166,3 +166,45 @@ async def test_pictures_are_a_page_and_a_part(person: httpx.AsyncClient) -> None
     assert "<svg" in part
     assert "<html" not in part
     assert part.count("<figure") == page.text.count("<figure") > 2
+
+
+async def test_an_allow_list_suppresses_what_it_explains_and_gives_it_back(person: httpx.AsyncClient) -> None:
+    names = "\n".join(["account-1", "account-2", "account-3", HOSTILE_ACCOUNT])
+    form = {"csrf": await csrf(person), "kind": "accounts", "values": names, "reason": f"a class {HOSTILE}"}
+    assert (await person.post("/rules", data=form)).status_code == 303
+    page = (await person.get("/rules")).text
+    assert HOSTILE in html.unescape(page)
+    hidden = _SHOWN_ID.findall((await person.get("/findings?review=suppressed")).text)
+    assert "f-0001" in hidden
+    assert "f-0001" not in _SHOWN_ID.findall((await person.get("/findings?words=f-0001")).text)
+    assert "Suppressed by" in (await person.get("/findings/f-0001")).text
+    rule = re.findall(r"/rules/([^/]+)/revoke", page)[0]
+    assert (await person.post(f"/rules/{rule}/revoke", data={"csrf": form["csrf"]})).status_code == 303
+    assert "f-0001" in _SHOWN_ID.findall((await person.get("/findings?words=f-0001")).text)
+
+
+async def test_a_dismissal_with_a_rule_that_explains_nothing_is_refused(person: httpx.AsyncClient) -> None:
+    form = {"csrf": await csrf(person), "decision": "dismissed", "reason": "x", "suppress": "organisation"}
+    answer = await person.post("/findings/f-0001/review", data=form)
+    assert answer.status_code in (400, 409)
+    assert "Nobody has decided yet" in (await person.get("/findings/f-0001")).text
+
+
+async def test_calibration_counts_decisions(person: httpx.AsyncClient) -> None:
+    assert "No decision yet" in (await person.get("/calibration")).text
+    form = {"csrf": await csrf(person), "decision": "confirmed", "reason": "seen"}
+    await person.post("/findings/f-0001/review", data=form)
+    page = (await person.get("/calibration")).text
+    assert "1 of 1 decided findings were confirmed" in page
+    assert 'class="dot"' in page
+
+
+async def test_who_was_slower_overwrites_nothing_and_keeps_what_they_wrote(person: httpx.AsyncClient) -> None:
+    form = {"csrf": await csrf(person), "version": "0", "decision": "confirmed", "reason": "I saw it first"}
+    assert (await person.post("/findings/f-0002/review", data=form)).status_code == 303
+    late = await person.post(
+        "/findings/f-0002/review", data={**form, "decision": "dismissed", "reason": "mine own words"}
+    )
+    assert late.status_code == 409
+    assert "mine own words" in late.text
+    assert "review-confirmed" in (await person.get("/findings/f-0002")).text
