@@ -65,7 +65,10 @@ async def _enter(console: Console, token: str) -> Response | None:
     Raises:
         CoterieError: the service cannot say, or the token's roles let nobody read.
     """
-    client = console.connect(token)
+    try:
+        client = console.connect(token)
+    except InvalidError:  # what no token looks like
+        return None
     try:
         caller = await client.who_am_i()
         if not caller.may(Role.ANALYST):

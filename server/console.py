@@ -58,8 +58,7 @@ class ConsoleServer:
                 limit_concurrency=_CONNECTIONS_MAX,
                 timeout_graceful_shutdown=_GRACE_S,
                 lifespan="on",
-                ssl_certfile=tls.cert if tls else None,
-                ssl_keyfile=tls.key if tls else None,
+                ssl_context_factory=_contexts(tls) if tls else None,
             )
         )
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))

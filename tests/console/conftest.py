@@ -163,8 +163,10 @@ class Site:
 
 
 @contextmanager
-def served(config: Config, log: Path, **settings: str) -> Iterator[str]:
-    """`coterie serve` on a data folder; gives the console's address."""
+def served(
+    config: Config, log: Path, *, said: str = r"the console is at (https?://\S+)/", **settings: str
+) -> Iterator[str]:
+    """`coterie serve` on a data folder; gives the console's address, or what else it is waited for that it says."""
     environment = {name: value for name, value in os.environ.items() if not name.startswith("COTERIE_")}
     environment |= {
         "COTERIE_DATA_DIR": str(config.data_dir),
@@ -179,7 +181,7 @@ def served(config: Config, log: Path, **settings: str) -> Iterator[str]:
         process = subprocess.Popen([sys.executable, "-c", code], env=environment, stderr=stderr)
     try:
         deadline = time.monotonic() + 120
-        while (found := re.search(r"the console is at (https?://\S+)/", log.read_text())) is None:
+        while (found := re.search(said, log.read_text())) is None:
             assert process.poll() is None, log.read_text()
             assert time.monotonic() < deadline, log.read_text()
             time.sleep(0.05)
