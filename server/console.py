@@ -38,13 +38,14 @@ class ConsoleServer:
         """Bind and answer; returns the address to open in a browser.
 
         Raises:
-            UnavailableError: the address cannot be bound.
+            UnavailableError: the address cannot be bound, or the certificate cannot be used.
         """
+        # To a browser on this machine the certificate would be one of another name.
+        tls = None if is_private(self._config.console_listen) else self._config.tls
+        contexts = _contexts(tls) if tls else None
         listener = _bind(self._config.console_listen)
         host, port = listener.getsockname()[:2]
         hosts = host_names(self._config.console_listen, self._names())
-        # To a browser on this machine the certificate would be one of another name.
-        tls = None if is_private(self._config.console_listen) else self._config.tls
         settings = ConsoleSettings(hosts=hosts, port=port, secure=tls is not None)
         self._server = _Uvicorn(
             uvicorn.Config(
@@ -58,7 +59,7 @@ class ConsoleServer:
                 limit_concurrency=_CONNECTIONS_MAX,
                 timeout_graceful_shutdown=_GRACE_S,
                 lifespan="on",
-                ssl_context_factory=_contexts(tls) if tls else None,
+                ssl_context_factory=contexts,
             )
         )
         self._task = asyncio.create_task(self._server.serve(sockets=[listener]))

@@ -5,11 +5,13 @@ import datetime
 import ipaddress
 import json
 import logging
+import ssl
 from collections.abc import Callable
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+import httpx
 import pytest
 from cryptography import x509
 from cryptography.hazmat.primitives import hashes, serialization
@@ -20,6 +22,7 @@ from coterie.client import AsyncClient, Client, RetryPolicy, Tls
 from coterie.domain import Caller, Credential, DeniedError, InvalidError, Role, UnauthenticatedError, UnavailableError
 from coterie.server import Config, Engine, cli, serve
 from coterie.server.app import Server
+from coterie.server.console import ConsoleServer
 from coterie.server.tls import Certificates, ServerTls, parse_tls_callers
 
 IMPATIENT = RetryPolicy(attempts=1)
@@ -315,3 +318,20 @@ async def test_a_private_socket_beside_it_stays_in_the_clear(mutual: Config, tmp
         await server.stop(1)
     finally:
         engine.close()
+
+
+async def test_the_console_beyond_this_machine_asks_for_certificates_too(mutual: Config, authority: Authority) -> None:
+    config = replace(mutual, console_listen="0.0.0.0:0", console_hosts="localhost")
+    console = ConsoleServer(config, "unix:/nowhere")
+    address = (await console.start()).replace("0.0.0.0", "localhost") + "static/mark.svg"
+    context = ssl.create_default_context(cafile=authority.ca)
+    try:
+        async with httpx.AsyncClient(verify=context) as nobody:
+            with pytest.raises(httpx.TransportError):
+                await nobody.get(address)
+        ours = authority.sign("carol")
+        context.load_cert_chain(ours.cert, ours.key)
+        async with httpx.AsyncClient(verify=context) as carol:
+            assert (await carol.get(address)).status_code == 200
+    finally:
+        await console.stop()
