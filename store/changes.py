@@ -661,7 +661,7 @@ def erase_account(
     # A derived text cannot be traced to those who sent it, and the cache can be made again.
     connection.execute("DELETE FROM view_vector")
     changed = _erase_from_findings(connection, account_id, {row[0] for row in rows}, removed)
-    reviews.erase_account(connection, account_id)
+    reviews.erase_account(connection, account_id, lambda text: _scrubbed(text, account_id))
     _erase_from_reasons(connection, account_id)
     _erase_from_standings(connection, account_id)
     families.erase(connection, account_id, {row[0] for row in rows}, removed)

@@ -19,8 +19,18 @@ TOMBSTONE = "erased:"
 
 _TOMBSTONE_FORM = re.compile(rf"{TOMBSTONE}[0-9a-f]{{{2 * _DIGEST_BYTES}}}")
 
-_NAMING = ("exchange", "standing", "finding_account", "near_prompt", "joined_account")
-"""Tables with a column `account_id`: between them they name every account that an older copy of the data can hold."""
+_TABLES = ("exchange", "standing", "finding_account", "near_prompt", "joined_account", "excluded_account")
+_NAMING = (
+    *(f"SELECT account_id FROM {table}" for table in _TABLES),
+    "SELECT j.value AS account_id FROM rule r, json_each(r.record, '$.accounts') j",
+    "SELECT j.value AS account_id FROM rule r, json_each(r.record, '$.values') j"
+    " WHERE json_extract(r.record, '$.kind') = 'accounts'",
+    "SELECT j.value AS account_id FROM review r, json_each(r.detail, '$.accounts') j",
+)
+"""SQL: the accounts that something other than the audit record names."""
+
+_AUDITED = "SELECT subject AS account_id FROM audit"
+"""SQL: what the audit record names; not only accounts, and also those that somebody asked for and were not there."""
 
 
 def account_digest(key: bytes, account_id: str) -> bytes:
@@ -73,8 +83,8 @@ def erased_at(connection: sqlite3.Connection, account_id: AccountId) -> int | No
 def is_named(connection: sqlite3.Connection, account_id: AccountId) -> bool:
     """Whether anything stored names an account, such as a finding whose exchanges are gone by their age."""
     return any(
-        connection.execute(f"SELECT 1 FROM {table} WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
-        for table in _NAMING
+        connection.execute(f"SELECT 1 FROM ({names}) WHERE account_id = ? LIMIT 1", (account_id,)).fetchone()
+        for names in _NAMING
     )
 
 
@@ -155,8 +165,8 @@ def _erased_at(connection: sqlite3.Connection, key: bytes, account_ids: Iterable
 def _named(connection: sqlite3.Connection) -> set[str]:
     return {
         name
-        for table in _NAMING
-        for (name,) in connection.execute(f"SELECT DISTINCT account_id FROM {table}").fetchall()
+        for names in (*_NAMING, _AUDITED)
+        for (name,) in connection.execute(f"SELECT DISTINCT account_id FROM ({names})").fetchall()
     }
 
 

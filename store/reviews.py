@@ -7,7 +7,7 @@ once, for every run, and can be taken back.
 import json
 import sqlite3
 from collections import defaultdict
-from collections.abc import Collection, Iterable, Sequence
+from collections.abc import Callable, Collection, Iterable, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -472,10 +472,10 @@ def _accounts_seen(connection: sqlite3.Connection, group: Sequence[FindingId]) -
 # --- erasure --------------------------------------------------------------------------------------------------
 
 
-def erase_account(connection: sqlite3.Connection, account_id: AccountId) -> None:
-    """Take an account out of what was excluded, and out of the lists of accounts in histories."""
+def erase_account(connection: sqlite3.Connection, account_id: AccountId, scrubbed: Callable[[str], str]) -> None:
+    """Take an account out of what was excluded, out of the lists of accounts in histories, and out of rules."""
     connection.execute("DELETE FROM excluded_account WHERE account_id = ?", (account_id,))
-    rules.erase_account(connection, account_id)
+    rules.erase_account(connection, account_id, scrubbed)
     rows = connection.execute(
         "SELECT review_id, detail FROM review"
         " WHERE EXISTS (SELECT 1 FROM json_each(detail, '$.accounts') WHERE value = ?)",

@@ -3,7 +3,7 @@
 import json
 import sqlite3
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, replace
 from typing import TYPE_CHECKING
 
@@ -113,13 +113,14 @@ def of_parts(parts: Sequence[Finding], found: Mapping[tuple[RunId, FindingId], S
     return each[0] if all(each) else None
 
 
-def erase_account(connection: sqlite3.Connection, account_id: AccountId) -> None:
-    """Take an account out of the rules."""
+def erase_account(connection: sqlite3.Connection, account_id: AccountId, scrubbed: Callable[[str], str]) -> None:
+    """Take an account out of the rules, and by `scrubbed` out of the reasons that people gave for them."""
     rows = connection.execute("SELECT rule_number, record FROM rule").fetchall()
     for number, record in rows:
         rule = _rule(number, record)
         values = rule.values if rule.kind is not RuleKind.ACCOUNTS else tuple(x for x in rule.values if x != account_id)
-        rest = replace(rule, values=values, accounts=tuple(x for x in rule.accounts if x != account_id))
+        accounts = tuple(x for x in rule.accounts if x != account_id)
+        rest = replace(rule, values=values, accounts=accounts, reason=scrubbed(rule.reason))
         if rest != rule:
             _save(connection, rest)
 

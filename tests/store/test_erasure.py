@@ -24,6 +24,8 @@ from coterie.domain import (
     Review,
     ReviewAction,
     ReviewState,
+    Rule,
+    RuleKind,
     Run,
     RunState,
     SearchFilter,
@@ -407,6 +409,24 @@ def test_a_history_that_names_the_account_anywhere_forgets_it(
     assert [item.reason for item in store.reviews("g")] == ["as (erased) did"]
 
 
+def test_a_rule_forgets_the_account_in_its_reason_too(store: SqliteStore, exchange: Make) -> None:
+    store.append([exchange(1, account_id="account-1"), exchange(2, account_id="b")])
+    listed = ("account-1", "b")
+    made = store.add_rule(Rule("", RuleKind.ACCOUNTS, listed, "account-1 is the course of b", "ann", 1), "", {})
+    proof = proved(store, "account-1")
+    assert proof.residues == ()
+    (rule,) = store.rules()
+    assert (rule.rule_id, rule.values, rule.reason) == (made.rule_id, ("b",), "(erased) is the course of b")
+
+
+def test_an_account_that_only_a_rule_names_is_named(store: SqliteStore) -> None:
+    assert not store.is_named("account-1")
+    store.add_rule(Rule("", RuleKind.ACCOUNTS, ("account-1",), "ours", "ann", 1), "", {})
+    store.add_rule(Rule("", RuleKind.ORGANISATION, ("acme",), "ours", "ann", 1), "", {})
+    assert store.is_named("account-1")
+    assert not store.is_named("acme")
+
+
 # What was asked for stands
 
 
@@ -465,3 +485,21 @@ def test_an_older_copy_is_told_what_was_erased_since(data_dir: Path, tmp_path: P
             copy.adopt_erasures(dataclasses.replace(ledger, key=bytes(32)), 22)
     with open_store(data_dir) as store:
         assert store.adopt_erasures(ledger, 23) == 0
+
+
+def test_an_older_copy_forgets_also_who_only_its_audit_record_and_its_rules_name(
+    data_dir: Path, tmp_path: Path, exchange: Make
+) -> None:
+    with open_store(data_dir):
+        pass
+    shutil.copytree(data_dir, tmp_path / "copy")
+    with open_store(data_dir) as store:
+        store.append([exchange(n, account_id=name) for n, name in enumerate((CANARY, "account-1"))])
+        proved(store, CANARY)
+        proved(store, "account-1")
+        ledger = store.erasure_ledger()
+    with open_store(tmp_path / "copy") as copy:
+        copy.audit(AuditEntry(1, "ann", "read_account", CANARY)).result()
+        copy.add_rule(Rule("", RuleKind.ACCOUNTS, ("account-1",), "ours", "ann", 1), "", {})
+        assert copy.adopt_erasures(ledger, 20) == 2
+        assert [item.account_id for item in copy.pending_erasures()] == [CANARY, "account-1"]
