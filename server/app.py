@@ -70,6 +70,9 @@ _SWITCH_INTERVAL_S = 0.001
 """How long a thread may keep the interpreter from others: with Python's 5 ms a search beside ingest waits for each
 thread that makes batches ready."""
 
+_OPEN_CALLS_SHARE = 4
+"""One in so many places may be taken by each method that needs no token."""
+
 _QUICK_THREADS = 4
 _INGEST_THREADS = 2  # it is Python that they run: more would only wait for each other
 _SOCKET = "socket"
@@ -129,7 +132,10 @@ class Server:
                 *(operations.interceptors() if operations else ()),
                 CallInterceptor(),
                 AccessInterceptor(
-                    self._guard, engine.store, Allowances(config.caller_streams_max, config.caller_calls_per_s)
+                    self._guard,
+                    engine.store,
+                    Allowances(config.caller_streams_max, config.caller_calls_per_s),
+                    open_calls_max=max(1, config.concurrent_rpcs_max // _OPEN_CALLS_SHARE),
                 ),
             ],
             maximum_concurrent_rpcs=config.concurrent_rpcs_max,

@@ -1,5 +1,6 @@
 """Lets calls through or refuses them, by the table of methods and roles, and has them on record before the answer."""
 
+import asyncio
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AbstractContextManager, nullcontext
 from typing import Any
@@ -15,16 +16,24 @@ from coterie.server.interception import Context, wrapped
 from coterie.store import Store
 
 
+_REQUEST_WAIT_S = 10.0
+"""How long a call that is open to all may keep its place before it has sent its request."""
+
+
 class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  # generic in the stubs only
     """Refuses a call before its request is read, and looks again at each message of a stream.
 
-    Its errors become statuses in the interceptor around it. What is open to all passes untouched.
+    Its errors become statuses in the interceptor around it. What is open to all passes, so many calls of each method at
+    a time: whoever needs no token must not take the places of those who have one.
     """
 
-    def __init__(self, guard: Guard, store: Store, allowances: Allowances) -> None:
+    def __init__(self, guard: Guard, store: Store, allowances: Allowances, open_calls_max: int) -> None:
+        """`open_calls_max`: calls of one method that is open to all, at a time."""
         self._guard = guard
         self._store = store
         self._allowances = allowances
+        self._open_calls_max = open_calls_max
+        self._open_calls: dict[str, int] = {}
 
     async def intercept_service(
         self,
@@ -35,7 +44,8 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         handler = await continuation(handler_call_details)
         method = handler_call_details.method
         if handler is None or METHODS.get(method) is Door.OPEN:
-            return handler
+            bounded: grpc.RpcMethodHandler[Any, Any] = self._bounded(method, handler)
+            return bounded
         metadata = handler_call_details.invocation_metadata or ()
         if self._guard.reads_certificates and not any(key == "authorization" for key, _ in metadata):
             # The certificate is known to the handler only.
@@ -52,6 +62,35 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
             lambda behaviour, streaming: self._admitted(
                 method, caller, behaviour, handler.request_streaming, streaming
             ),
+        )
+
+    def _bounded(self, method: str, handler: Any) -> Any:
+        """A handler of one request, bounded; as a stream of requests, so that the wait for the one is bounded too.
+
+        None, for a method that is not there, stays None.
+        """
+        if handler is None:
+            return None
+        behaviour = handler.unary_stream if handler.response_streaming else handler.unary_unary
+
+        async def handle(requests: Any, context: Context) -> Any:
+            if self._open_calls.get(method, 0) >= self._open_calls_max:
+                await context.abort(grpc.StatusCode.RESOURCE_EXHAUSTED, "too many such calls are open: try again later")
+            self._open_calls[method] = self._open_calls.get(method, 0) + 1
+            try:
+                try:
+                    request = await asyncio.wait_for(anext(aiter(requests)), _REQUEST_WAIT_S)
+                except (TimeoutError, StopAsyncIteration):
+                    await context.abort(grpc.StatusCode.INVALID_ARGUMENT, "the call sent no request")
+                return await behaviour(request, context)
+            finally:
+                self._open_calls[method] -= 1
+
+        kind = "stream_stream" if handler.response_streaming else "stream_unary"
+        return getattr(grpc, f"{kind}_rpc_method_handler")(
+            handle,
+            request_deserializer=handler.request_deserializer,
+            response_serializer=handler.response_serializer,
         )
 
     def _certified(self, method: str, behaviour: Any, handler: Any, response_streaming: bool) -> Any:

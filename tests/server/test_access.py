@@ -188,6 +188,26 @@ def test_health_is_open_and_reflection_is_not(served: Served) -> None:
     assert caught.value.code() is grpc.StatusCode.UNAUTHENTICATED
 
 
+def test_who_has_no_token_cannot_take_the_places_of_those_who_have(
+    served: Served, config: Config, tmp_path: Path
+) -> None:
+    few = replace(config, data_dir=tmp_path / "few", concurrent_rpcs_max=8)
+    watch = health_pb2.HealthCheckRequest()
+    with (
+        local_server(few, as_owner=False) as address,
+        grpc.insecure_channel(address) as channel,
+        Client.connect(address, retry=IMPATIENT) as client,
+    ):
+        health = health_pb2_grpc.HealthStub(channel)
+        first = health.Watch(watch)
+        assert next(first).status
+        others = [health.Watch(watch) for _ in range(12)]
+        assert client.who_am_i().name == "anybody"
+        assert {call.code() for call in others[-8:]} == {grpc.StatusCode.RESOURCE_EXHAUSTED}
+        assert health.Check(watch, timeout=10).status
+        first.cancel()
+
+
 def test_a_refused_request_is_not_read(served: Served) -> None:
     big = b"\x0a" * 8_000_000  # not even a message
     with grpc.insecure_channel(served.address) as channel:
