@@ -1,5 +1,7 @@
 """Around every request: which host names it may use, where its forms may come from, and what browsers may do."""
 
+import logging
+import traceback
 from collections.abc import Iterable
 from urllib.parse import urlsplit
 
@@ -8,6 +10,8 @@ from starlette.responses import PlainTextResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from coterie.console.settings import ConsoleSettings
+
+_LOGGER = logging.getLogger(__name__)
 
 CONTENT_SECURITY_POLICY = "; ".join(
     (
@@ -51,7 +55,12 @@ class Guard:
         secured = _Secured(send, self._settings.secure)
         problem = self._problem(scope["method"], Headers(scope=scope))
         app = PlainTextResponse(problem, status_code=421 if "name" in problem else 403) if problem else self._app
-        await app(scope, receive, secured)
+        try:
+            await app(scope, receive, secured)
+        except Exception as error:  # noqa: BLE001 - the server would log its message, which may quote a text
+            _log_unexpected(error)
+            if not secured.finished:
+                raise _BrokenError from None
 
     def _problem(self, method: str, headers: Headers) -> str:
         host = headers.get("host", "")
@@ -68,12 +77,25 @@ class Guard:
         return ""
 
 
+class _BrokenError(Exception):
+    """A response that cannot be finished: it makes the server cut the connection off."""
+
+
+def _log_unexpected(error: Exception) -> None:
+    frames = traceback.extract_tb(error.__traceback__)[-4:]
+    places = " < ".join(f"{frame.name} {frame.filename}:{frame.lineno}" for frame in reversed(frames))
+    values = {"error": f"{type(error).__qualname__} at {places}"}
+    _LOGGER.error("unexpected", extra={"event": "unexpected", "values": values})
+
+
 class _Secured:
     """Sends with the headers set; a response that has one of its own keeps it."""
 
     def __init__(self, send: Send, secure: bool) -> None:
         self._send = send
         self._secure = secure
+        self.finished = False
+        """Whether the response was sent to its end."""
 
     async def __call__(self, message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -83,6 +105,7 @@ class _Secured:
             if self._secure:
                 headers.setdefault("strict-transport-security", "max-age=31536000")
         await self._send(message)
+        self.finished = message["type"] == "http.response.body" and not message.get("more_body", False)
 
 
 def host_names(listen: str, more: Iterable[str]) -> frozenset[str]:

@@ -13,6 +13,7 @@ from coterie.domain import InvalidError, NotFoundError
 EXCHANGES_SHOWN = 25
 _TEXT_EXCHANGES_SHOWN = 50
 _TEXT_ID_MAX = 2**63 - 1
+_TEXT_ID_DIGITS_MAX = 19
 
 
 async def account_page(console: Console, request: Request, session: Session) -> Response:
@@ -43,7 +44,7 @@ async def account_page(console: Console, request: Request, session: Session) -> 
 async def text_page(console: Console, request: Request, session: Session) -> Response:
     """One text and who asked it; as a part of the map's page where that asks for one."""
     given = request.path_params["text_id"]
-    if not given.isdecimal() or int(given) > _TEXT_ID_MAX:
+    if not given.isdecimal() or len(given) > _TEXT_ID_DIGITS_MAX or int(given) > _TEXT_ID_MAX:
         raise InvalidError("a text id is a whole number", field="text_id")
     exchanges = await session.client.list_exchanges(text_id=int(given), limit=_TEXT_EXCHANGES_SHOWN)
     if not exchanges:

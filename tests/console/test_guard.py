@@ -82,6 +82,26 @@ async def test_the_cookie_is_kept_from_scripts_and_other_sites(browse: Browse, s
     assert "Secure" in secure
 
 
+async def test_what_nobody_foresaw_is_told_without_its_message(
+    person: httpx.AsyncClient, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    def broken(*_: object, **__: object) -> None:
+        raise RuntimeError("cannot show 'a secret prompt'")
+
+    monkeypatch.setattr("coterie.console.pages_findings.claim", broken)
+    answer = await person.get("/findings/f-0001")
+    assert answer.status_code == 500
+    assert "content-security-policy" in answer.headers
+    assert "secret" not in answer.text + caplog.text
+    (record,) = [item for item in caplog.records if item.name == "coterie.console.guard"]
+    assert "RuntimeError at broken" in record.__dict__["values"]["error"]
+
+
+@pytest.mark.parametrize("text_id", ["9" * 5_000, "9" * 19, "x"])
+async def test_a_text_id_that_is_none_is_refused(person: httpx.AsyncClient, text_id: str) -> None:
+    assert (await person.get(f"/texts/{text_id}")).status_code == 400
+
+
 async def test_nobody_reads_without_a_session(browse: Browse, service: Service) -> None:
     client = browse(service)
     for address in ("/findings", "/findings/f-0001", "/accounts?id=account-1", "/search", "/runs", "/person"):
