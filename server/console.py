@@ -6,8 +6,10 @@ import logging
 import socket
 import ssl
 from collections.abc import Callable, Iterator
+from typing import Any
 
 import uvicorn
+from uvicorn.protocols.http.h11_impl import H11Protocol
 
 from coterie.client import AsyncClient
 from coterie.client.channel import is_private
@@ -21,6 +23,9 @@ from coterie.server.tls import Certificates, ServerTls
 _LOGGER = logging.getLogger(__name__)
 _BACKLOG = 128
 _CONNECTIONS_MAX = 256
+"""More are told to come again; a connection that a browser keeps open counts."""
+_PATIENCE_S = 15.0
+"""A connection that sends no whole request in this time is closed, at the latest after twice as long."""
 _GRACE_S = 2
 
 
@@ -50,7 +55,7 @@ class ConsoleServer:
         self._server = _Uvicorn(
             uvicorn.Config(
                 make_app(settings, lambda token: AsyncClient.connect(self._service, token=token)),
-                http="h11",
+                http=_Impatient,
                 ws="none",
                 log_config=None,
                 access_log=False,
@@ -78,6 +83,33 @@ class ConsoleServer:
 
     def _names(self) -> list[str]:
         return [name.strip() for name in self._config.console_hosts.split(",") if name.strip()]
+
+
+class _Impatient(H11Protocol):
+    """Closes connections that are held open without a request, so that nobody can take all places, or all files."""
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as uvicorn has it
+        """Take a connection."""
+        super().connection_made(transport)
+        if len(self.connections) > 2 * _CONNECTIONS_MAX:
+            transport.abort()
+            return
+        self._seen: Any = self
+        self._timer = self.loop.call_later(_PATIENCE_S, self._look)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """Let it go."""
+        if hasattr(self, "_timer"):
+            self._timer.cancel()
+        super().connection_lost(exc)
+
+    def _look(self) -> None:
+        at_work = self.cycle is not None and not self.cycle.response_complete and not self.cycle.more_body
+        if not at_work and self._seen is self.cycle:
+            self.transport.abort()  # it waits since the last look
+            return
+        self._seen = self if at_work else self.cycle
+        self._timer = self.loop.call_later(_PATIENCE_S, self._look)
 
 
 class _Uvicorn(uvicorn.Server):

@@ -15,7 +15,6 @@ from coterie.server.auditing import CallAudit, enter_audit
 from coterie.server.interception import Context, wrapped
 from coterie.store import Store
 
-
 _REQUEST_WAIT_S = 10.0
 """How long a call that is open to all may keep its place before it has sent its request."""
 

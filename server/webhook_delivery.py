@@ -26,6 +26,7 @@ ENDPOINTS_MAX = 16
 _FILE_BYTES_MAX = 64 * 1024
 _ANSWER_BYTES_MAX = 1_024
 _RETRY_AFTER_MAX_S = 3_600.0
+_NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _KEYS = frozenset({"name", "url", "secret_file", "allow_private"})
 
 
@@ -208,8 +209,9 @@ def _connected(endpoint: Endpoint, timeout_s: float) -> http.client.HTTPConnecti
 
 def _may(address: str, allow_private: bool) -> bool:
     ip = ipaddress.ip_address(address.partition("%")[0])
-    mapped = getattr(ip, "ipv4_mapped", None)
-    ip = mapped or ip
+    if isinstance(ip, ipaddress.IPv6Address):
+        nat64 = ipaddress.IPv4Address(ip.packed[-4:]) if ip in _NAT64 else None
+        ip = ip.ipv4_mapped or ip.sixtofour or nat64 or ip  # where a gateway would take it
     if ip.is_multicast or ip.is_unspecified or ip.is_link_local:  # link-local: the metadata services of clouds
         return False
     return ip.is_global or (allow_private and (ip.is_private or ip.is_loopback))

@@ -292,6 +292,8 @@ def test_a_receiver_that_answers_late_or_by_drops_is_given_up_at_the_deadline(en
         "fd00::1",
         "fe80::1",
         "::ffff:10.0.0.1",
+        "64:ff9b::a9fe:a9fe",
+        "2002:7f00:1::",
         "0.0.0.0",
     ],
 )
