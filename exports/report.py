@@ -163,8 +163,8 @@ def _reproduce(run: Run, dossiers: Sequence[Dossier], redaction: Redaction, *, w
     """Command lines that do it again on the same data folder."""
     window = f"--since {format_time(run.since_us)} --until {format_time(run.until_us)}"
     part = run.slice
-    options = [f"--model '{name}'" for name in part.models]
-    options += [f"--attribute '{name}={value}'" for name, value in sorted(part.attributes.items())]
+    options = [f"--model {_quoted(name)}" for name in part.models]
+    options += [f"--attribute {_quoted(f'{name}={value}')}" for name, value in sorted(part.attributes.items())]
     if part.accounts:
         options.append("--accounts-from FILE")
     if part.field.value != "prompt":
@@ -175,6 +175,11 @@ def _reproduce(run: Run, dossiers: Sequence[Dossier], redaction: Redaction, *, w
         f"coterie findings --run {run.run_id}",
         f"coterie report {target} --redact {redaction.value}",
     ]
+
+
+def _quoted(value: str) -> str:
+    """As one word of a shell, whatever it holds: these lines are for copying."""
+    return "'" + value.replace("'", "'\"'\"'") + "'"
 
 
 def _environment() -> Environment:

@@ -1,6 +1,7 @@
 """The report as a file: what it holds at each level, that it stands alone, and that nothing from outside gets loose."""
 
 import re
+import shlex
 from dataclasses import replace
 from html.parser import HTMLParser
 
@@ -20,7 +21,7 @@ from coterie.domain import (
     Lineage,
 )
 from coterie.exports import Redaction, check_report, masked, redacted, write_report
-from coterie.exports.report import ACCOUNTS_LISTED_MAX, TEXT_CHARS_MAX, claim, entry, p_value
+from coterie.exports.report import ACCOUNTS_LISTED_MAX, TEXT_CHARS_MAX, _reproduce, claim, entry, p_value
 
 MADE_US = 1_772_500_000_000_000
 VOID = {"meta", "br", "rect", "line", "path", "circle", "polyline"}
@@ -196,6 +197,10 @@ def test_a_run_is_reported_with_what_is_not_reported_whole() -> None:
     assert len(page.ids) == len(set(page.ids))
     assert "was there once" in page.text
     assert "coterie recluster --since 2026-03-02T00:00:00Z --until 2026-03-09T00:00:00Z --model 'nimbus'" in page.text
+    hostile = "x'; touch taken; echo '"
+    run = replace(dossier.run, slice=replace(dossier.run.slice, models=(hostile,), attributes={}))
+    command = _reproduce(run, [], Redaction.STATISTICS, whole=True)[0]
+    assert shlex.split(command)[-2:] == ["--model", hostile]
     empty = write_report([], redaction=Redaction.STATISTICS, made_us=MADE_US, run=dossier.run).html
     assert "Run r-2" in Page(empty).text
     with pytest.raises(InvalidError, match="at least one finding"):
