@@ -29,6 +29,8 @@ from coterie.server.views import WindowBuilder
 from coterie.simulation import Config as Traffic
 from coterie.simulation import simulate
 
+from .conftest import Script
+
 ENCODER = load_encoder("hash")
 DAY_US = 86_400_000_000
 
@@ -321,8 +323,9 @@ def test_benchmarks_are_searched_for_every_text(
 
 
 def test_earlier_findings_are_handed_on(
-    engine: Engine, exchange: Callable[..., Exchange], windows: list[Window], finished: Any, script: Any
+    engine: Engine, exchange: Callable[..., Exchange], windows: list[Window], finished: Any
 ) -> None:
+    script = Script()
     engine.ingest([exchange(number) for number in range(10)]).result(10)
     run = Run(engine.start_run(None, None).run_id, RunState.PENDING, 0)  # without findings: the first
     finished(engine, run.run_id)
