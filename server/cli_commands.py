@@ -25,6 +25,7 @@ from coterie.domain import (
     Lineage,
     NotFoundError,
     ParameterSet,
+    ReviewState,
     Run,
     RunState,
     SearchFilter,
@@ -317,7 +318,10 @@ def finding(session: Session) -> int:
         "exemplars_gone": sorted({*found.exemplars} - {exchange.exchange_id for exchange in exemplars}),
     }
     terminal.data(value, render.finding_page(found, reviews, exemplars))
-    terminal.suggest("review", found.finding_id, "escalate", "--seen", str(found.version), "--reason", "why")
+    if found.review in (ReviewState.CONFIRMED, ReviewState.DISMISSED):
+        terminal.suggest("report", found.finding_id)
+    else:
+        terminal.suggest("review", found.finding_id, "DECISION", "--seen", str(found.version), "--reason", "TEXT")
     return 0
 
 
@@ -346,6 +350,12 @@ def account(session: Session) -> int:
     return 0
 
 
+def _why_nothing(pending: int) -> str:
+    if pending:
+        return f"nothing found so far: {pending:,} texts are still to be embedded; try again in a while"
+    return "nothing found: nothing is stored yet, or the filter leaves nothing"
+
+
 def search(session: Session) -> int:
     """Who else asks like this."""
     options, terminal = session.options, session.terminal
@@ -360,7 +370,8 @@ def search(session: Session) -> int:
         attributes=dict(options.attribute),
     )
     with session.client() as client:
-        if not options.server and (pending := client.stats().pending_texts):
+        pending = client.stats().pending_texts
+        if not options.server and pending:
             terminal.say(f"embedding {pending:,} texts first")
         result = client.search(
             text,
@@ -374,7 +385,7 @@ def search(session: Session) -> int:
     value = {"hits": hits, "embed_time_ns": result.embed_time_ns, "search_time_ns": result.search_time_ns}
     terminal.data(value, render.hits_table(result.hits, responses=options.response, query=text or ""))
     if not result.hits:
-        terminal.say("nothing found: nothing is stored yet, or the filter leaves nothing")
+        terminal.say(_why_nothing(pending))
     else:
         terminal.suggest("account", result.hits[0].exchange.account_id)
     return 0

@@ -17,6 +17,8 @@ def completion(session: Session) -> int:
 
     options = session.options
     session.terminal.out.file.write(completion_script(cli.make_parser(), options.shell))
+    if not session.terminal.out.is_terminal:  # a shell that starts reads it: no advice then
+        return 0
     if options.shell == "bash":
         session.terminal.say('put it to use here: eval "$(coterie completion bash)"; for good: put that into ~/.bashrc')
     else:

@@ -567,7 +567,7 @@ def test_a_finding_is_worked_on_from_the_command_line(coterie, data):
     page = coterie("--data-dir", data, "finding", "f-one")
     assert "who [b]pays[/b]?" in page.out
     assert "Accounts excluded by review" in page.out
-    assert "--seen 5" in page.err
+    assert "report f-one" in page.err
     assert review("f-one", "split", "--account", gone, "--undo", "--reason", "no office").code == 0
     assert review("f-one", "merge", "--with", "f-two", "--undo", "--reason", "two lists").code == 0
     assert len(coterie("--data-dir", data, "findings", "--json").json["findings"]) == 2

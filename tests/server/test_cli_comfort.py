@@ -277,7 +277,7 @@ def test_the_verb_writes_the_script(capsys, shell: str) -> None:
     assert cli.main(["completion", shell]) == 0
     said = capsys.readouterr()
     assert said.out == completion_script(cli.make_parser(), shell)
-    assert "coterie" in said.err
+    assert said.err == ""  # a shell that starts reads it
 
 
 @pytest.mark.skipif(shutil.which("zsh") is None, reason="there is no zsh")
