@@ -67,8 +67,8 @@ def p_value(value: float | None) -> str:
         return f"under 10{_raised(-300)}"
     if value >= 1e-4:
         return f"{value:.2g}"
-    exponent = math.floor(math.log10(value))
-    return f"{value / 10.0**exponent:.0f} × 10{_raised(exponent)}"
+    digit, _, exponent = f"{value:.0e}".partition("e")
+    return f"{digit} × 10{_raised(int(exponent))}"
 
 
 def _raised(exponent: int) -> str:

@@ -12,6 +12,9 @@
   const dark = matchMedia("(prefers-color-scheme: dark)");
   const CELLS = 512;
   const REACH_PX = 9;
+  const SLOW_MS = 120;
+  const REST_MS = 250;
+  const CELLS_MAX = 3000;
   const ringColour = { critical: "--critical", high: "--high", medium: "--medium", low: "--low" };
 
   function say(text) {
@@ -80,24 +83,43 @@
     return colours;
   }
 
-  // Discs under the points of findings, which together outline them, in the colour of their severity; those not chosen
+  // The rows of points that can be told apart at a zoom: of those in one cell the first is enough. Points of findings
+  // come first. Where cells would be many there is little to leave out.
+  function distinct(map, order, zoom, cell) {
+    const columns = Math.ceil((2 * 2 ** zoom) / cell);
+    if (columns > CELLS_MAX) return order;
+    const taken = new Uint8Array(columns * columns);
+    return order.filter((i) => {
+      const place = (axis) => Math.min(columns - 1, Math.floor(((map.xy[2 * i + axis] + 1) / 2) * columns));
+      const at = place(0) + columns * place(1);
+      const free = !taken[at];
+      taken[at] = 1;
+      return free;
+    });
+  }
+
+  function picked(rows, values, size, Kind) {
+    const part = new Kind(size * rows.length);
+    rows.forEach((row, place) => {
+      for (let k = 0; k < size; k += 1) part[size * place + k] = values[size * row + k];
+    });
+    return part;
+  }
+
+  // Of discs under the points of findings, which together outline them: the colour of their severity; those not chosen
   // fade while some are.
-  function ringed(map, chosen) {
+  function severities(map, rows, chosen) {
     const boxes = Array.from(document.querySelectorAll("[data-finding]"));
     const colourOf = map.findings.map((id) => {
       const item = boxes.find((one) => one.dataset.finding === id);
       return cssColour(ringColour[item ? item.dataset.severity : "low"]);
     });
-    const rows = [];
-    for (let i = 0; i < map.n; i += 1) if (map.finding[i] >= 0) rows.push(i);
-    const xy = new Float32Array(2 * rows.length);
     const colours = new Uint8Array(4 * rows.length);
     rows.forEach((row, place) => {
-      xy.set([map.xy[2 * row], map.xy[2 * row + 1]], 2 * place);
       const shown = !chosen.size || chosen.has(map.findings[map.finding[row]]);
       colours.set([...colourOf[map.finding[row]], shown ? 255 : 40], 4 * place);
     });
-    return { length: rows.length, xy, colours };
+    return colours;
   }
 
   function bounds(map) {
@@ -161,35 +183,63 @@
     let view = { target: extent.centre, zoom: fit(), minZoom: fit() - 1, maxZoom: 18 };
     const size = () => Math.max(1, Math.min(6, 160 / Math.sqrt(map.n) + (view.zoom - fit()) * 0.7));
 
+    const order = Uint32Array.from({ length: map.n }, (_, i) => i);
+    const first = [...order.filter((i) => map.finding[i] >= 0), ...order.filter((i) => map.finding[i] < 0)];
+    let thinned = { zoom: NaN };
     const layers = () => {
+      if (!(Math.abs(view.zoom - thinned.zoom) < 0.2)) {
+        const rows = distinct(map, first, view.zoom, size());
+        const inside = rows.filter((i) => map.finding[i] >= 0);
+        thinned = {
+          zoom: view.zoom,
+          rows,
+          inside,
+          xy: picked(rows, map.xy, 2, Float32Array),
+          insideXy: picked(inside, map.xy, 2, Float32Array),
+        };
+      }
+      const { rows, inside, xy, insideXy } = thinned;
       const sheet = cssColour("--sheet");
-      const rings = ringed(map, chosen);
       const flat = { coordinateSystem: deck.COORDINATE_SYSTEM.CARTESIAN, pickable: false, radiusUnits: "pixels" };
+      const data = (length, attributes) => ({
+        length,
+        attributes: Object.fromEntries(Object.entries(attributes).map(([name, [value, width]]) => [name, { value, size: width }])),
+      });
+      box.dataset.drawn = String(rows.length);
       return [
         new deck.ScatterplotLayer({
           ...flat,
           id: "halos",
           getRadius: size() + 3,
-          data: {
-            length: rings.length,
-            attributes: { getPosition: { value: rings.xy, size: 2 }, getFillColor: { value: rings.colours, size: 4 } },
-          },
+          data: data(inside.length, { getPosition: [insideXy, 2], getFillColor: [severities(map, inside, chosen), 4] }),
         }),
         new deck.ScatterplotLayer({
           ...flat,
           id: "gaps",
           getRadius: size() + 1.6,
           getFillColor: sheet,
-          data: { length: rings.length, attributes: { getPosition: { value: rings.xy, size: 2 } } },
+          data: data(inside.length, { getPosition: [insideXy, 2] }),
         }),
         new deck.ScatterplotLayer({
           ...flat,
           id: "texts",
           getRadius: size(),
-          data: { length: map.n, attributes: { getPosition: { value: map.xy, size: 2 }, getFillColor: { value: fill, size: 4 } } },
+          data: data(rows.length, { getPosition: [xy, 2], getFillColor: [picked(rows, fill, 4, Uint8Array), 4] }),
         }),
       ];
     };
+
+    // Where drawing all points takes long, as without a graphics card, what moves is a copy of the last picture; the
+    // points are drawn anew when it comes to rest.
+    const copy = document.createElement("canvas");
+    copy.className = "map-copy";
+    copy.hidden = true;
+    box.after(copy);
+    let drawn = view;
+    let begun = performance.now();
+    let cost = 0;
+    let resting = 0;
+    let moving = false;
 
     const picture = new deck.Deck({
       parent: box,
@@ -201,14 +251,59 @@
       onError: () => say("This browser cannot draw with WebGL. What the map shows stands in the tables below."),
       onViewStateChange: ({ viewState }) => look(viewState),
       onAfterRender: () => {
-        box.dataset.frames = String(1 + Number(box.dataset.frames || 0));
+        if (!moving) rendered();
       },
     });
 
+    function rendered() {
+      drawn = view;
+      box.dataset.frames = String(1 + Number(box.dataset.frames || 0));
+      // The second frame from here waits for the graphics process to have finished this one.
+      requestAnimationFrame(() => requestAnimationFrame(() => {
+        cost = performance.now() - begun;
+        box.dataset.cost = String(Math.round(cost));
+      }));
+      if (cost > SLOW_MS) keep();
+    }
+
+    function keep() {
+      const canvas = box.querySelector("canvas");
+      [copy.width, copy.height] = [canvas.width, canvas.height];
+      copy.getContext("2d").drawImage(canvas, 0, 0);
+      copy.dataset.of = "a picture";
+      copy.hidden = true;
+      copy.style.transform = "";
+      box.classList.remove("moving");
+    }
+
     function look(next) {
-      const moved = next.zoom !== view.zoom;
+      const zoomed = next.zoom !== view.zoom;
       view = next;
-      picture.setProps(moved ? { viewState: view, layers: layers() } : { viewState: view });
+      if (cost <= SLOW_MS || !copy.dataset.of) {
+        begun = performance.now();
+        picture.setProps(zoomed ? { viewState: view, layers: layers() } : { viewState: view });
+        return;
+      }
+      slide();
+      clearTimeout(resting);
+      resting = setTimeout(rest, REST_MS);
+    }
+
+    function slide() {
+      const scale = 2 ** view.zoom;
+      const [x, y] = [drawn.target[0] - view.target[0], view.target[1] - drawn.target[1]];
+      copy.style.transform = `translate(${x * scale}px, ${y * scale}px) scale(${scale / 2 ** drawn.zoom})`;
+      copy.hidden = false;
+      box.classList.add("moving");
+      box.dataset.slides = String(1 + Number(box.dataset.slides || 0));
+      picture.setProps(moving ? { viewState: view } : { viewState: view, layers: picture.props.layers.map((layer) => layer.clone({ visible: false })) });
+      moving = true;
+    }
+
+    function rest() {
+      moving = false;
+      begun = performance.now();
+      picture.setProps({ viewState: view, layers: layers() });
     }
 
     const at = (event) => {

@@ -368,6 +368,13 @@ def test_the_map_draws_names_and_reads_points(
     before = page.locator("#map").get_attribute("data-frames")
     page.get_by_role("button", name="Closer").click()
     expect(page.locator("#map")).not_to_have_attribute("data-frames", before or "")
+    seen = colours_in(page)
+    page.mouse.move(box["x"] + 300, box["y"] + 300)
+    page.mouse.down()
+    for step in range(10):
+        page.mouse.move(box["x"] + 300 + 2 * step, box["y"] + 300)
+    assert colours_in(page) > min(20, seen / 4), "while it is moved it stays visible"
+    page.mouse.up()
 
 
 def test_a_run_is_started_and_its_progress_arrives(site: Site, sit_down: Sit) -> None:
