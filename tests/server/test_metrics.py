@@ -2,6 +2,7 @@
 
 import asyncio
 import re
+import time
 import threading
 import urllib.request
 from collections.abc import Callable, Iterator
@@ -152,9 +153,13 @@ def test_refusals_are_counted_by_reason(
     monkeypatch.setattr(Engine, "stats", full)
     with grpc.insecure_channel(running.address) as channel, pytest.raises(grpc.RpcError):
         Stubs.on(channel).admin.GetStats(admin_service_pb2.GetStatsRequest())
-    assert running.value("coterie_refusals_total", reason="write_queue") == 1
     status = {"method": "AdminService/GetStats", "status": "RESOURCE_EXHAUSTED"}
+    deadline = time.monotonic() + 10
+    # A call is counted once it is over, which its caller may know a moment before.
+    while running.value("coterie_rpc_duration_seconds_count", **status) != 1 and time.monotonic() < deadline:
+        time.sleep(0.01)
     assert running.value("coterie_rpc_duration_seconds_count", **status) == 1
+    assert running.value("coterie_refusals_total", reason="write_queue") == 1
 
 
 def test_names_follow_the_conventions_in_both_formats(running: Running) -> None:
