@@ -395,6 +395,7 @@ def finding_to_wire(finding: Finding) -> finding_service_pb2.Finding:
         exemplars=finding.exemplars,
         run_id=finding.run_id,
         provisional=finding.provisional,
+        returned=finding.returned,
         joined_since=[
             finding_service_pb2.JoinedAccount(
                 account_id=joined.account_id, time_us=joined.time_us, prompts=joined.prompts, p_value=joined.p_value
@@ -445,6 +446,7 @@ def finding_from_wire(message: finding_service_pb2.Finding) -> Finding:
         review=enum_from_wire(REVIEW_STATES, message.review, "review"),
         run_id=RunId(message.run_id),
         provisional=message.provisional,
+        returned=message.returned,
         joined_since=tuple(
             JoinedAccount(AccountId(joined.account_id), joined.time_us, joined.prompts, joined.p_value)
             for joined in message.joined_since

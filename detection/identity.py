@@ -1,7 +1,7 @@
 """Step 8: which finding of this run is which of the run before."""
 
 from collections import defaultdict
-from collections.abc import Sequence, Set
+from collections.abc import Iterable, Sequence, Set
 from dataclasses import replace
 
 from coterie.domain import Finding, FindingId, Lineage
@@ -19,24 +19,11 @@ def with_lineage(findings: Sequence[Finding], earlier: Sequence[Finding]) -> tup
     """Findings of this run under the ids they had, and those of the run before that are gone.
 
     Best overlap first, each earlier finding once. What went into one finding together is merged; what one earlier
-    finding fell into is split, and the largest part keeps its id.
+    finding fell into is split, and the largest part keeps its id. What is left, and would be new, is held against those
+    that were gone already: one that overlaps likewise came back.
     """
     before = [finding for finding in earlier if finding.lineage is not Lineage.GONE]
-    scored = sorted(
-        (
-            (_similarity(now, then), -j, -i)
-            for i, now in enumerate(findings)
-            for j, then in enumerate(before)
-            if now.kind is then.kind
-        ),
-        reverse=True,
-    )
-    match: dict[int, int] = {}
-    taken: set[int] = set()
-    for score, minus_j, minus_i in scored:
-        if score >= MATCH_MIN and -minus_i not in match and -minus_j not in taken:
-            match[-minus_i] = -minus_j
-            taken.add(-minus_j)
+    match = _matched(findings, before, range(len(findings)))
     sources, parts = _flows(findings, before)
     result = []
     for i, finding in enumerate(findings):
@@ -50,9 +37,42 @@ def with_lineage(findings: Sequence[Finding], earlier: Sequence[Finding]) -> tup
                 lineage_of=lineage_of,
             )
         )
-    merged = {j for i in range(len(findings)) for j in sources[i]}
-    gone = [replace(before[j], lineage=Lineage.GONE) for j in range(len(before)) if j not in taken | merged]
+    result = _with_returned(result, [finding for finding in earlier if finding.lineage is Lineage.GONE])
+    kept = set(match.values()) | {j for i in range(len(findings)) for j in sources[i]}
+    gone = [replace(then, lineage=Lineage.GONE, returned=False) for j, then in enumerate(before) if j not in kept]
     return tuple(_unique(result + gone))
+
+
+def _matched(findings: Sequence[Finding], before: Sequence[Finding], places: Iterable[int]) -> dict[int, int]:
+    """Which of the findings at some places is which earlier one."""
+    now = {i: _content(findings[i]) for i in places}
+    then = [_content(finding) for finding in before]
+    scored = sorted(
+        (
+            (_similarity(content, then[j]), -j, -i)
+            for i, content in now.items()
+            for j in range(len(before))
+            if findings[i].kind is before[j].kind
+        ),
+        reverse=True,
+    )
+    match: dict[int, int] = {}
+    taken: set[int] = set()
+    for overlap, minus_j, minus_i in scored:
+        if overlap >= MATCH_MIN and -minus_i not in match and -minus_j not in taken:
+            match[-minus_i] = -minus_j
+            taken.add(-minus_j)
+    return match
+
+
+def _with_returned(findings: Sequence[Finding], gone: Sequence[Finding]) -> list[Finding]:
+    """Those that would be new, but were gone and came back, under the ids they had."""
+    new = [i for i, finding in enumerate(findings) if finding.lineage is Lineage.NEW]
+    result = list(findings)
+    for i, j in _matched(findings, gone, new).items():
+        lineage = _growth(findings[i], gone[j])
+        result[i] = replace(findings[i], finding_id=gone[j].finding_id, lineage=lineage, returned=True)
+    return result
 
 
 def _flows(findings: Sequence[Finding], before: Sequence[Finding]) -> tuple[dict[int, list[int]], dict[int, list[int]]]:
@@ -84,8 +104,12 @@ def _lineage(
             return Lineage.SPLIT, (before[j].finding_id,)
     if then is None:
         return Lineage.NEW, ()
-    grown = len(finding.accounts) > len(then.accounts) or len(finding.text_ids) > GROWTH_MIN * len(then.text_ids)
-    return (Lineage.GROWING if grown else Lineage.STEADY), ()
+    return _growth(finding, then), ()
+
+
+def _growth(now: Finding, then: Finding) -> Lineage:
+    grown = len(now.accounts) > len(then.accounts) or len(now.text_ids) > GROWTH_MIN * len(then.text_ids)
+    return Lineage.GROWING if grown else Lineage.STEADY
 
 
 def _shares_accounts(now: Finding, then: Finding) -> bool:
@@ -93,9 +117,12 @@ def _shares_accounts(now: Finding, then: Finding) -> bool:
     return len(accounts & {account.account_id for account in then.accounts}) >= CONTAINED_MIN * len(accounts)
 
 
-def _similarity(now: Finding, then: Finding) -> float:
-    accounts = _jaccard({a.account_id for a in now.accounts}, {a.account_id for a in then.accounts})
-    return max(accounts, _jaccard(set(now.text_ids), set(then.text_ids)))
+def _content(finding: Finding) -> tuple[Set[object], Set[object]]:
+    return {account.account_id for account in finding.accounts}, set(finding.text_ids)
+
+
+def _similarity(now: tuple[Set[object], Set[object]], then: tuple[Set[object], Set[object]]) -> float:
+    return max(_jaccard(*accounts_or_texts) for accounts_or_texts in zip(now, then, strict=True))
 
 
 def _jaccard(first: Set[object], second: Set[object]) -> float:

@@ -138,6 +138,8 @@ class Finding:
     Attributes:
         text_ids: the distinct prompts of its pool: they identify it in later runs and never leave the service.
         provisional: it was found by a run that was started early because a pool was growing, and by no other yet.
+        returned: it was gone in the run before and came back under its id; `lineage` then says how it is beside what it
+            was when it went.
         joined_since: accounts that came to its pool after the run; kept apart from it, filled in when it is read.
         version: the number of the last entry in its history, 0 before the first; like the rest, filled in when read.
         assignee: whose it is to look at; "" for nobody's.
@@ -171,6 +173,7 @@ class Finding:
     excluded: tuple[ExcludedAccount, ...] = ()
     merged: tuple[FindingId, ...] = ()
     suppressed: Suppression | None = None
+    returned: bool = False
 
     def with_review(self, review: ReviewState) -> "Finding":
         """The same finding under another review state."""
@@ -214,6 +217,7 @@ def finding_to_json(finding: Finding) -> dict[str, Any]:
         "lineage_of": list(finding.lineage_of),
         "review": finding.review.value,
         "provisional": finding.provisional,
+        "returned": finding.returned,
         "title": finding.title,
         "accounts": [
             {

@@ -183,6 +183,7 @@ def merged_finding(into: FindingId, parts: Sequence[Finding]) -> Finding:
         lineage_of=tuple(dict.fromkeys(item for part in order for item in part.lineage_of)),
         text_ids=tuple(sorted({item for part in order for item in part.text_ids})),
         provisional=all(part.provisional for part in order),
+        returned=all(part.returned for part in order),
         joined_since=tuple(
             sorted(
                 (item for item in joined.values() if item.account_id not in {each.account_id for each in accounts}),

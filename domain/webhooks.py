@@ -63,7 +63,7 @@ def webhook_type(event: OutboxEvent) -> str:
         return "finding.reviewed"
     if event.finding.lineage is Lineage.NEW and event.cause is not EventCause.JOINED:
         return "finding.appeared"
-    if event.finding.lineage is Lineage.STEADY and event.cause is EventCause.REPORTED:
+    if event.finding.lineage is Lineage.STEADY and not event.finding.returned and event.cause is EventCause.REPORTED:
         return ""
     return "finding.changed"
 
@@ -87,6 +87,7 @@ def webhook_body(event: OutboxEvent, kind: str, time_us: int) -> dict[str, Any]:
             "version": finding.version,
             "assignee": finding.assignee,
             "provisional": finding.provisional,
+            "returned": finding.returned,
             "suppressed_by": finding.suppressed.rule_id if finding.suppressed else None,
             "accounts_total": len(finding.accounts),
             "accounts": [account.account_id for account in finding.accounts[:WEBHOOK_ACCOUNTS_MAX]],

@@ -98,7 +98,8 @@ class Window:
         text_ids: int64[m], the distinct prompts, in the row order of the `raw` view.
         texts: their m contents; empty where a text is not kept.
         views: by name; `raw` is always there.
-        earlier: findings of the last finished run of the same slice, for identity.
+        earlier: findings of the last finished run of the same slice, for identity; and, with lineage `gone`, those
+            that went before it, as they were when they went.
         slice: what the rows were picked by; where it names responses, `texts` are responses.
     """
 

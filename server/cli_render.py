@@ -207,6 +207,8 @@ def rules_table(rules: Sequence[Rule], now_us: int) -> Table:
 
 def _lineage(finding: Finding) -> Text:
     made = Text(finding.lineage.value, style="dim" if finding.lineage is Lineage.STEADY else "")
+    if finding.returned:
+        made.append("\ncame back", style="yellow")
     return made.append("\nprovisional", style="yellow") if finding.provisional else made
 
 
@@ -278,6 +280,7 @@ def _claim(finding: Finding) -> Panel:
         f" (from {', '.join(shown(earlier) for earlier in finding.lineage_of)})" if finding.lineage_of else "",
         f" · review {finding.review.value} (version {finding.version})",
         f" · {shown(finding.assignee)}'s to look at" if finding.assignee else "",
+        " · came back" if finding.returned else "",
         " · provisional" if finding.provisional else "",
     )
     asked = sum(account.exchanges for account in finding.accounts)

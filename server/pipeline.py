@@ -3,7 +3,19 @@
 from dataclasses import replace
 
 from coterie.detection import Parameters, compare_sets, detect
-from coterie.domain import InvalidError, ParameterSet, Run, SearchFilter, TextField, Watch, format_time
+from coterie.domain import (
+    Finding,
+    InvalidError,
+    Lineage,
+    ParameterSet,
+    Run,
+    RunId,
+    SearchFilter,
+    Slice,
+    TextField,
+    Watch,
+    format_time,
+)
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
@@ -18,6 +30,9 @@ from coterie.server.watching import EARLY, provisional
 from coterie.store import Store
 
 US_PER_DAY = 86_400_000_000
+
+GONE_FINDINGS_MAX = 500
+"""Findings that went last, of which one that comes back is known again."""
 
 
 class Pipeline:
@@ -59,7 +74,7 @@ class Pipeline:
         last_sequence, last_text = self._store.log_position()
         rows = self._store.window(run.slice.within(since_us, until_us), run.slice.field)
         last = self._store.last_done(run.slice)
-        earlier = self._store.reported(last)[1] if last else []
+        earlier = self._earlier(last, run.slice) if last else []
         whole = replace(run.slice, field=TextField.PROMPT).is_whole and not run.since_us and not run.until_us
         window = self._builder.build(rows, run.slice, earlier, stages, whole=whole)
         sets = [Parameters().turned(item) for item in run.sets or (ParameterSet(),)]
@@ -89,6 +104,11 @@ class Pipeline:
         # An early run looks at everything in the default window: only a run that did, too, can ask for one.
         pools = detection.watched if slice_name(run, parameters) == "" else ()
         return Outcome(done, findings, detection.standings, families, Watch(last_sequence, last_text, pools))
+
+    def _earlier(self, last: RunId, part: Slice) -> list[Finding]:
+        """What the run before reported, and what was gone already: it may come back."""
+        reported = [finding for finding in self._store.reported(last)[1] if finding.lineage is not Lineage.GONE]
+        return reported + self._store.gone(part, GONE_FINDINGS_MAX)
 
     def _check_some(self, run: Run, since_us: int, until_us: int) -> None:
         """Raise InvalidError where nothing of the window passes; it names the first filter that alone is to blame."""

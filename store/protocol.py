@@ -383,6 +383,13 @@ class Store(Protocol):
         """The newest finished run of an equal slice, "" when there is none: what a run of it is compared with."""
         ...
 
+    def gone(self, part: Slice, limit: int) -> list[Finding]:
+        """Findings of an equal slice that are gone now, as the runs that missed them first kept them; the last first.
+
+        What came back since, or went into another finding, is not among them, and neither is what was erased.
+        """
+        ...
+
     def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
         """A run's findings; without an id the standing picture: those of the newest finished whole run, and its id.
 

@@ -455,6 +455,20 @@ def findings(connection: sqlite3.Connection, run_id: str) -> tuple[str, list[Fin
     return chosen, sorted((finding_from(record) for (record,) in rows), key=finding_order)
 
 
+def gone(connection: sqlite3.Connection, part: Slice, limit: int) -> list[Finding]:
+    """Findings of a slice of which the last that any run says is that they are gone; those that went last first."""
+    rows = connection.execute(
+        "SELECT f.record FROM finding f JOIN run r ON r.run_id = f.run_id"
+        " WHERE json_extract(f.record, '$.lineage') = 'gone'"  # as the index `finding_gone` has it
+        " AND coalesce(json_extract(r.record, '$.slice_key'), '') = ?"
+        " AND NOT EXISTS (SELECT 1 FROM finding g JOIN run s ON s.run_id = g.run_id WHERE g.finding_id = f.finding_id"
+        " AND (s.created_us, s.run_id) > (r.created_us, r.run_id))"
+        " ORDER BY r.created_us DESC, r.run_id DESC, f.finding_id LIMIT ?",
+        (part.key, limit),
+    )
+    return [finding_from(record) for (record,) in rows]
+
+
 def accounts_of_finding(connection: sqlite3.Connection, finding_id: str) -> set[str]:
     """Every account that any run put into a finding."""
     rows = connection.execute(

@@ -379,7 +379,8 @@ def carry(transaction: "Transaction", reported: Sequence[Finding], time_us: int)
 
     A finding keeps its history under its id. Here goes what follows from its lineage: an account that was excluded
     stays so in whatever its finding became part of; a decision on a finding that went into another, or of which this is
-    a part, is told; and a dismissal that was made on less than half of the accounts is taken back.
+    a part, is told; that a finding was gone and came back is told; and a dismissal that was made on less than half of
+    the accounts is taken back.
     """
     connection = transaction.connection
     merges = _merges(connection)
@@ -394,6 +395,8 @@ def carry(transaction: "Transaction", reported: Sequence[Finding], time_us: int)
             for source in sources
             if source in states and states[source][0] is not ReviewState.OPEN
         ]
+        if item.returned and item.version:
+            notes.append(_came_back(connection, item))
         carried = _carry_excluded(transaction, merges, item, sources)
         if carried:
             notes.append(f"Accounts excluded by review from {', '.join(sources)} stay excluded: {len(carried)}.")
@@ -412,6 +415,15 @@ def carry(transaction: "Transaction", reported: Sequence[Finding], time_us: int)
                 basis=review_basis(item),
             )
             _insert(connection, entry)
+
+
+def _came_back(connection: sqlite3.Connection, item: Finding) -> str:
+    run_id, created_us = connection.execute(
+        "SELECT f.run_id, r.created_us FROM finding f JOIN run r ON r.run_id = f.run_id WHERE f.finding_id = ?"
+        " AND json_extract(f.record, '$.lineage') = 'gone' ORDER BY r.created_us DESC, r.run_id DESC LIMIT 1",
+        (item.finding_id,),
+    ).fetchone() or ("", 0)
+    return f"It came back: it was gone from run {run_id} ({format_time(created_us)}) on." if run_id else "It came back."
 
 
 def _carry_excluded(

@@ -377,6 +377,10 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return RunId(queries.newest_done_run(connection, part))
 
+    def gone(self, part: Slice, limit: int) -> list[Finding]:
+        with self._readers.snapshot() as connection:
+            return queries.gone(connection, part, limit)
+
     def findings(self, run_id: str = "") -> tuple[str, list[Finding]]:
         with self._readers.snapshot() as connection:
             return reviews.findings(connection, run_id)

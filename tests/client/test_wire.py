@@ -81,6 +81,7 @@ FINDING = Finding(
     review=ReviewState.WATCHED,
     run_id="r1",  # type: ignore[arg-type]
     provisional=True,
+    returned=True,
     joined_since=(JoinedAccount("a9", 30, 4, 1e-6),),  # type: ignore[arg-type]
     version=7,
     assignee="kim",

@@ -100,6 +100,7 @@ CONTRACT = {
     ],
     "exemplars": ["e-1", "e-2"],
     "provisional": False,
+    "returned": False,
     "joined_since": [],
     "version": 0,
     "assignee": "",

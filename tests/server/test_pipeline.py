@@ -9,13 +9,17 @@ import pytest
 
 from coterie.client import Client
 from coterie.detection import Detection, Parameters, stripped_texts
+from coterie.detection.identity import with_lineage
 from coterie.domain import (
     BenchmarkItem,
     Exchange,
     ExchangeId,
     Finding,
+    FindingId,
     Lineage,
     ParameterSet,
+    Review,
+    ReviewState,
     Run,
     RunState,
     Slice,
@@ -23,6 +27,7 @@ from coterie.domain import (
     Window,
     normalise,
 )
+from coterie.domain.webhooks import webhook_type
 from coterie.embedder import MULTILINGUAL_MODEL, load_encoder
 from coterie.server import Config, Engine
 from coterie.server.views import WindowBuilder
@@ -334,6 +339,36 @@ def test_earlier_findings_are_handed_on(
     engine.store.finish_run(replace(second, state=RunState.DONE), script.findings, script.standings)
     run_to_its_end(engine, finished)
     assert [finding.finding_id for finding in windows[-1].earlier] == ["f-big", "f-small"]
+
+
+def test_a_dismissed_finding_that_is_gone_for_a_while_comes_back_dismissed(
+    engine: Engine, exchange: Callable[..., Exchange], finished: Any, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    engine.ingest([exchange(number) for number in range(10)]).result(10)
+    found: list[Finding] = []
+
+    def look(window: Window, parameters: Parameters, **_: Any) -> Detection:
+        return Detection(findings=with_lineage(found, window.earlier))
+
+    monkeypatch.setattr("coterie.server.pipeline.detect", look)
+    campaign = Script().findings[0]
+    for gap in (1, 3):
+        found[:] = [campaign]
+        run_to_its_end(engine, finished)
+        decided = Review(campaign.finding_id, ReviewState.DISMISSED, "a course", "ann", 1)
+        engine.store.add_review(decided)
+        found.clear()
+        for run in [run_to_its_end(engine, finished) for _ in range(gap)][:1]:
+            assert [item.lineage for item in engine.findings(run.run_id)[1]] == [Lineage.GONE]
+        assert engine.findings()[1] == [] or gap == 1
+        found[:] = [replace(campaign, finding_id=FindingId(f"f-other-{gap}"))]
+        run_to_its_end(engine, finished)
+        (shown,) = engine.findings()[1]
+        assert (shown.finding_id, shown.review) == (campaign.finding_id, ReviewState.DISMISSED)
+        assert (shown.lineage, shown.returned) == (Lineage.STEADY, True)
+        assert engine.store.reviews(campaign.finding_id)[-1].reason.startswith("It came back: it was gone from run")
+        told = engine.store.outbox(engine.store.last_event() - 1, 9)
+        assert [webhook_type(event) for event in told] == ["finding.changed"]
 
 
 def test_texts_are_recognised_as_benchmark_items(client: Client) -> None:

@@ -261,6 +261,31 @@ def test_a_dismissed_finding_that_takes_another_in_is_reopened(
     assert store.reviews("f")[-1].reason == "Reopened: g, which is not dismissed, went into it."
 
 
+def test_what_was_decided_follows_a_finding_that_was_gone(
+    store: SqliteStore, finding: MakeFinding, report: Callable[..., None]
+) -> None:
+    report("r1", finding("f", ("a", "b")), finding("quiet", ("c", "d")))
+    decide(store, "f", ReviewState.DISMISSED)
+    report("r2", finding("f", ("a", "b"), lineage=Lineage.GONE), finding("quiet", ("c", "d"), lineage=Lineage.GONE))
+    report("r3")
+    report(
+        "r4",
+        finding("f", ("a", "b", "c"), lineage=Lineage.GROWING, returned=True),
+        finding("quiet", ("c", "d"), lineage=Lineage.STEADY, returned=True),
+    )
+    shown = store.finding("f")
+    assert (shown.review, shown.run_id, shown.returned) == (ReviewState.DISMISSED, "r4", True)
+    assert [item.action for item in store.reviews("f")] == [ReviewAction.DECIDE, ReviewAction.CARRY]
+    assert store.reviews("f")[-1].reason == "It came back: it was gone from run r2 (1970-01-01T00:00:00.000002Z) on."
+    assert store.reviews("quiet") == []  # nothing was decided: what the run reports says it
+    report("r5", finding("f", ("a", "b", "c")))
+    assert len(store.reviews("f")) == 2
+    report("r6", finding("f", ("a", "b", "c"), lineage=Lineage.GONE))
+    report("r7", finding("f", ("a", "b", "c", "x", "y"), lineage=Lineage.GROWING, returned=True))
+    assert store.finding("f").review is ReviewState.OPEN
+    assert store.reviews("f")[-1].reason.endswith("on 2 of the 5 accounts that it has now.")
+
+
 def test_erasing_an_account_takes_it_out_of_decisions(
     store: SqliteStore, finding: MakeFinding, report: Callable[..., None], exchange: Callable[..., Any]
 ) -> None:

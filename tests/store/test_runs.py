@@ -7,6 +7,7 @@ from collections.abc import Callable
 import pytest
 
 from coterie.domain import (
+    AccountId,
     ConflictError,
     CoterieError,
     Finding,
@@ -24,7 +25,7 @@ from coterie.domain import (
     Standing,
     TextField,
 )
-from coterie.store import SqliteStore, changes, records
+from coterie.store import SqliteStore, changes, queries, records
 
 MakeRun = Callable[..., Run]
 MakeFinding = Callable[..., Finding]
@@ -279,3 +280,34 @@ def test_the_outbox_tells_of_every_finding_and_review_in_order(
     assert store.last_event() == numbers[-1]
     assert store.events(numbers[1], 1) == events[2:3]
     assert store.events(numbers[-1], 10) == []
+
+
+def test_what_is_gone_is_what_was_last_said_to_be(store: SqliteStore, run: MakeRun, finding: MakeFinding) -> None:
+    went, part = {"lineage": Lineage.GONE}, Slice(models=("m",))
+    finish(store, run("r1", 1), [finding("back"), finding("early"), finding("late"), finding("merged")])
+    finish(store, run("s1", 2, slice=part), [finding("slice", **went)])
+    finish(store, run("r2", 3), [finding("back", **went), finding("early", ("c", "d"), **went), finding("late")])
+    finish(store, run("r3", 4), [finding("back", returned=True), finding("late", **went)])
+    finish(store, run("r4", 5), [finding("back")])
+    gone = store.gone(Slice(), 9)
+    assert [(item.finding_id, item.lineage, item.run_id) for item in gone] == [
+        ("late", Lineage.GONE, "r3"),
+        ("early", Lineage.GONE, "r2"),
+    ]
+    assert [account.account_id for account in gone[1].accounts] == ["c", "d"]
+    assert [item.finding_id for item in store.gone(Slice(), 1)] == ["late"]
+    assert [item.finding_id for item in store.gone(part, 9)] == ["slice"]
+    for account_id in ("c", "d"):
+        store.erase_account(AccountId(account_id), 6)
+    assert [item.finding_id for item in store.gone(Slice(), 9)] == ["late"]
+
+
+def test_what_is_gone_is_found_without_reading_every_record(store: SqliteStore) -> None:
+    with store._readers.snapshot() as connection:
+        seen: list[str] = []
+        connection.set_trace_callback(seen.append)
+        queries.gone(connection, Slice(), 5)
+        connection.set_trace_callback(None)
+        plan = connection.execute(f"EXPLAIN QUERY PLAN {seen[0]}").fetchall()
+    assert any("finding_gone" in row[3] for row in plan)
+    assert not any(row[3] == "SCAN f" for row in plan)

@@ -303,6 +303,7 @@ class Finding(_message.Message):
     EXCLUDED_FIELD_NUMBER: _builtins.int
     MERGED_FIELD_NUMBER: _builtins.int
     SUPPRESSED_FIELD_NUMBER: _builtins.int
+    RETURNED_FIELD_NUMBER: _builtins.int
     finding_id: _builtins.str
     """Keeps its value from run to run."""
     kind: Global___FindingKind.ValueType
@@ -329,6 +330,8 @@ class Finding(_message.Message):
     """The number of the last entry in its history, 0 before the first: what a decision says it has seen."""
     assignee: _builtins.str
     """Whose it is to look at; empty for nobody's. Up to 256 characters."""
+    returned: _builtins.bool
+    """It was gone in the run before and came back under its id; `lineage` then says how it is beside what it was when it went."""
     @_builtins.property
     def lineage_of(self) -> _containers.RepeatedScalarFieldContainer[_builtins.str]:
         """Earlier findings it came from, when merged or split."""
@@ -402,10 +405,11 @@ class Finding(_message.Message):
         excluded: _abc.Iterable[Global___ExcludedAccount] | None = ...,
         merged: _abc.Iterable[_builtins.str] | None = ...,
         suppressed: Global___Suppression | None = ...,
+        returned: _builtins.bool = ...,
     ) -> None: ...
     _HasFieldArgType: _TypeAlias = _typing.Literal["suppressed", b"suppressed"]  # noqa: Y015
     def HasField(self, field_name: _HasFieldArgType) -> _builtins.bool: ...
-    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "assignee", b"assignee", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "excluded", b"excluded", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "joined_since", b"joined_since", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "merged", b"merged", "provisional", b"provisional", "review", b"review", "run_id", b"run_id", "severity", b"severity", "suppressed", b"suppressed", "title", b"title", "version", b"version"]  # noqa: Y015
+    _ClearFieldArgType: _TypeAlias = _typing.Literal["accounts", b"accounts", "assignee", b"assignee", "benchmarks", b"benchmarks", "confidence", b"confidence", "counter_evidence", b"counter_evidence", "evidence", b"evidence", "excluded", b"excluded", "exemplars", b"exemplars", "families", b"families", "finding_id", b"finding_id", "first_seen_us", b"first_seen_us", "joined_since", b"joined_since", "kind", b"kind", "last_seen_us", b"last_seen_us", "lineage", b"lineage", "lineage_of", b"lineage_of", "merged", b"merged", "provisional", b"provisional", "returned", b"returned", "review", b"review", "run_id", b"run_id", "severity", b"severity", "suppressed", b"suppressed", "title", b"title", "version", b"version"]  # noqa: Y015
     def ClearField(self, field_name: _ClearFieldArgType) -> None: ...
     def WhichOneof(self, oneof_group: _Never) -> None: ...
 
