@@ -4,7 +4,7 @@ Each module `evidence_*` looks at one side of a pool; here they are put in the o
 Every function answers None where there is too little to say: missing data is no evidence.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 
 from coterie.detection.decision import Verdict, ViewData
 from coterie.detection.evidence_account import attributes_evidence, pivot_evidence
@@ -93,7 +93,6 @@ def further_evidence(
     comparison: Comparison | None,
     contents: Contents | None,
     *,
-    releases: Mapping[str, int] | None = None,
     seed: int,
 ) -> list[Evidence]:
     """What does not decide: each piece is listed only where its p-value is at most `SHOWN_AT`.
@@ -104,11 +103,10 @@ def further_evidence(
     Args:
         comparison: the pool beside its peers; None where they are too few, and then nothing that needs peers is said.
         contents: likewise for their texts.
-        releases: when models were released, in microseconds since the epoch.
     """
     found: list[Evidence | None] = [
         attributes_evidence(pool),
-        pivot_evidence(pool, releases),
+        pivot_evidence(pool),
         synchrony_evidence(pool, seed=seed),
         relay_evidence(pool, seed=seed),
         equal_shares_evidence(pool, seed=seed),

@@ -8,7 +8,7 @@ from scipy import stats
 
 from coterie.detection.evidence_pool import PoolView, bounded, shown
 from coterie.detection.nulls import Measured
-from coterie.domain import Evidence
+from coterie.domain import Evidence, format_time
 
 HOUR_US = 3_600_000_000
 PIVOT_HOURS = 12
@@ -77,26 +77,24 @@ def shared_values(held: Mapping[str, NDArray[np.int64]], inside: NDArray[np.bool
     return best
 
 
-def pivot_evidence(pool: PoolView, releases: Mapping[str, int] | None = None) -> Evidence | None:
+def pivot_evidence(pool: PoolView) -> Evidence | None:
     """Do the accounts change to a model within hours of its release, or of each other?
 
-    A release makes crowds of early adopters as well: this supports a finding and never decides.
-
-    Args:
-        releases: microseconds since the epoch at which each model was released. Of a model that is not among them any
-            time is looked at.
+    A release makes crowds of early adopters as well: this supports a finding and never decides. Of a model whose
+    release the window does not know any time is looked at.
     """
     rows = pool.window.rows
     if not rows.models:
         return None
     inside = np.zeros(len(rows.account_ids), bool)
     inside[pool.accounts] = True
-    known = {number: releases[name] for number, name in enumerate(rows.models) if releases and name in releases}
+    releases = pool.window.releases
+    known = {number: releases[name] for number, name in enumerate(rows.models) if name in releases}
     found = pivot(rows.account, rows.model, rows.time_us, inside, known)
     if found is None:
         return None
     tested, model, begin_us, share = found
-    since = "of its release" if known.get(model) == begin_us else "of each other"
+    since = f"of its release ({format_time(begin_us)})" if model in known else "of each other"
     return shown(
         Evidence(
             name="model_pivot",

@@ -101,6 +101,7 @@ class Window:
         earlier: findings of the last finished run of the same slice, for identity; and, with lineage `gone`, those
             that went before it, as they were when they went.
         slice: what the rows were picked by; where it names responses, `texts` are responses.
+        releases: when models were released, by name, in microseconds since the epoch; others are unknown.
     """
 
     rows: WindowRows
@@ -110,6 +111,7 @@ class Window:
     benchmarks: tuple[BenchmarkView, ...] = ()
     earlier: tuple[Finding, ...] = ()
     slice: Slice = Slice()
+    releases: Mapping[str, int] = field(default_factory=dict)
 
     @property
     def raw(self) -> View:

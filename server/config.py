@@ -13,6 +13,7 @@ from typing import Any
 from coterie.client.channel import is_private
 from coterie.domain import InvalidError, TextMode
 from coterie.server.logs import LOG_FORMATS
+from coterie.server.releases import parse_releases, releases_text
 from coterie.server.schedule import parse_schedule
 from coterie.server.tls import ServerTls, parse_tls_callers
 
@@ -72,6 +73,8 @@ class Config:
     """Length of a run's window where the caller names no beginning, days."""
     graph_k: int = _number(30, 2, 512)
     """Neighbours kept for each text in the neighbour graph."""
+    releases: str = ""
+    """When models were released: MODEL=TIME, commas between, TIME a date or RFC 3339; in the file also a table."""
     recall_sample: int = _number(200, 0, 10_000)
     """Texts on which a run measures its graph's recall; 0 leaves it out."""
     embed_slice_texts: int = _number(2_048, 1, 65_536)
@@ -173,6 +176,7 @@ class Config:
         if not self.model:
             raise InvalidError("model is empty: name an embedding model", field="model")
         parse_schedule(self.schedule)
+        parse_releases(self.releases)
         self._check_tls()
 
     def _check_tls(self) -> None:
@@ -292,7 +296,7 @@ def _converted(name: str, value: Any, source: str) -> Any:
         raise InvalidError(f"{source}unknown setting {name!r}{hint}", field=name)
     kind = kinds[name]
     try:
-        return _as_kind(kind, value)
+        return _as_kind(kind, releases_text(value) if name == "releases" and isinstance(value, dict) else value)
     except (TypeError, ValueError) as error:
         wanted = {str: "text", int: "a whole number", float: "a number", bool: "true or false", Path: "a path"}[kind]
         raise InvalidError(f"{source}{name} is {value!r}, it must be {wanted}", field=name) from error

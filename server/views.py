@@ -24,6 +24,7 @@ from coterie.server.config import Config
 from coterie.server.embedding import Embedding
 from coterie.server.graphs import Graphs
 from coterie.server.multilingual import Multilingual
+from coterie.server.releases import parse_releases
 from coterie.server.stages import Stages
 from coterie.store import Store
 
@@ -96,6 +97,7 @@ class WindowBuilder:
             benchmarks=self._benchmarks.views(texts, stages.cancelled, stages.progress) if prompts else (),
             earlier=tuple(earlier),
             slice=part,
+            releases=parse_releases(self._config.releases),
         )
 
     def _stripped(

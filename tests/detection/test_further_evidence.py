@@ -10,6 +10,7 @@ from worlds import World, unit
 
 from coterie.detection.elicitation import elicits
 from coterie.detection.evidence import counter_evidence, further_evidence, look_around
+from coterie.detection.evidence_account import pivot_evidence
 from coterie.detection.evidence_content import format_uniformity
 from coterie.detection.evidence_counter import between_share, hours_concentration
 from coterie.detection.evidence_time import DAY_US
@@ -189,3 +190,30 @@ def test_a_common_payer_a_template_and_a_long_history_speak_against() -> None:
     assert not {"one_payer", "template", "history"} & {
         item.name for item in counter_evidence(make_pool(window, find_principals(window), np.arange(rows.size)), None)
     }
+
+
+def test_a_pivot_is_held_against_the_release_that_is_known() -> None:
+    """Half of the pool turns within hours of the release; without its date the turn is only one of each other."""
+    world = World()
+    world.people(60, texts=20)
+    window = world.window(k=0)
+    rows = window.rows
+    release_us = 4 * DAY_US
+    begins = np.random.default_rng(2).integers(release_us, 7 * DAY_US, len(rows.account_ids))
+    begins[:10] = release_us
+    model = (rows.time_us >= begins[rows.account]).astype(np.int32)
+    turned = replace(window, rows=replace(rows, model=model, models=("old", "new")))
+    pool_of = np.flatnonzero(rows.account < 10)
+
+    def told(releases: dict[str, int]) -> Evidence:
+        known = replace(turned, releases=releases)
+        found = pivot_evidence(make_pool(known, find_principals(known), pool_of))
+        assert found is not None
+        return found
+
+    dated, undated = told({"new": release_us, "another": 0}), told({})
+    assert "within 12 hours of its release (1970-01-05T00:00:00Z)" in dated.summary
+    assert "within 12 hours of each other" in undated.summary
+    assert dated.p_value is not None
+    assert undated.p_value is not None
+    assert dated.p_value < undated.p_value  # one stretch is tested, not all

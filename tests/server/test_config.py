@@ -27,6 +27,7 @@ def test_every_setting_can_come_from_the_environment() -> None:
         "trace_sample": "0.5",
     }
     special |= {"console_listen": "localhost:2", "tls_callers": "x=admin", "texts": "drop", "analyst_accounts_min": "4"}
+    special |= {"releases": "x=2026-11-01"}
     environment = {f"COTERIE_{item.name.upper()}": special.get(item.name, words[item.type]) for item in fields(Config)}
     config = load_config(environment=environment)
     for item in fields(Config):
@@ -51,6 +52,10 @@ def test_the_corpus_variable_is_not_a_setting() -> None:
         ({"lazy_model": "maybe"}, "lazy_model", "true or false"),
         ({"data_dir": ""}, "data_dir", "a path"),
         ({"listen": "nowhere"}, "listen", "HOST:PORT"),
+        ({"releases": "model-x"}, "releases", "MODEL=TIME"),
+        ({"releases": "model-x=soon"}, "releases", "MODEL=TIME"),
+        ({"releases": "x=2026-11-01,x=2026-11-02"}, "releases", "each model once"),
+        ({"releases": {"x": 3}}, "releases", "must be text"),
         ({"listen": "host:123456"}, "listen", "HOST:PORT"),
         ({"log_level": "loud"}, "log_level", "debug, info"),
         ({"metrics_listen": "7432"}, "metrics_listen", "HOST:PORT"),

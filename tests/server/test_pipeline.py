@@ -246,6 +246,18 @@ def test_one_account_has_families_and_is_no_campaign(
     assert engine.findings(run.run_id) == (run.run_id, [])
 
 
+def test_detection_is_told_when_models_were_released(
+    config: Config, exchange: Callable[..., Exchange], windows: list[Window], finished: Any
+) -> None:
+    engine = Engine.open(replace(config, releases="model-x=2026-11-01"))
+    try:
+        engine.ingest([exchange(number) for number in range(20)]).result(10)
+        run_to_its_end(engine, finished)
+    finally:
+        engine.close()
+    assert windows[0].releases == {"model-x": 1_793_491_200_000_000}
+
+
 def test_several_sets_share_texts_vectors_and_graphs(
     engine: Engine, exchange: Callable[..., Exchange], finished: Any, monkeypatch: Any
 ) -> None:
