@@ -1,4 +1,4 @@
-"""What the accounts of a pool ask: everything, one narrow stretch each, how to reason and grade, in one format."""
+"""What the accounts of a pool ask: everything, a narrow stretch each, how to reason, test items; in one format."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from coterie.detection.elicitation import elicits
 from coterie.detection.evidence_pool import UNITS_MIN, Comparison, PoolView, bounded, shown
 from coterie.detection.formats import format_features
+from coterie.detection.item_forms import item_form
 from coterie.detection.nulls import (
     ALL_DRAWS,
     FIRST_DRAWS,
@@ -99,6 +100,7 @@ def content_evidence(pool: PoolView, contents: Contents, *, seed: int) -> list[E
         _sweep_evidence(contents),
         _stretches_evidence(contents, uniform, seed=seed),
         _elicitation_evidence(pool, contents, seed=seed),
+        _item_form_evidence(contents, seed=seed),
     ]
     return [item for item in found if item]
 
@@ -240,9 +242,38 @@ def _elicitation_evidence(pool: PoolView, contents: Contents, *, seed: int) -> E
 
 def elicitation(texts: Sequence[str], contents: Contents, *, seed: int) -> Measured | None:
     """Do the members' prompts elicit more often than others', as they were sent? None below `TEXTS_MIN` hits."""
-    comparison = contents.comparison
     distinct, place = np.unique(contents.raw, return_inverse=True)
     hit = np.fromiter((elicits(texts[text]) for text in distinct.tolist()), bool, len(distinct))[place]
+    return _excess(hit, contents.comparison, seed=seed)
+
+
+def _item_form_evidence(contents: Contents, *, seed: int) -> Evidence | None:
+    tested = item_forms(contents, seed=seed)
+    if tested is None:
+        return None
+    return shown(
+        Evidence(
+            name="item_form",
+            statistic="share of prompts with options, a gap, a program to specification, or a sum in words",
+            value=round(tested.value, 4),
+            null=f"the rate of other customers, {tested.expected:.1%}, by customer ({ALL_DRAWS} draws of as many)",
+            p_value=bounded(tested.p_value),
+            summary=(
+                f"{tested.value:.0%} of their prompts are built like test items; {tested.expected:.1%} of other "
+                "customers' are."
+            ),
+        )
+    )
+
+
+def item_forms(contents: Contents, *, seed: int) -> Measured | None:
+    """Are the members' prompts, without boilerplate, built like test items more often than others'?"""
+    hit = np.fromiter((bool(item_form(text)) for text in contents.bare), bool, len(contents.bare))
+    return _excess(hit, contents.comparison, seed=seed)
+
+
+def _excess(hit: NDArray[np.bool_], comparison: Comparison, *, seed: int) -> Measured | None:
+    """Of rows that are hits more than others have? None below `TEXTS_MIN` hits."""
     hits = np.bincount(comparison.unit, weights=hit, minlength=comparison.units).astype(np.int64)
     asked = np.bincount(comparison.unit, minlength=comparison.units)
     if hits[comparison.member].sum() < TEXTS_MIN:

@@ -1,11 +1,13 @@
 """The whole of detection, top to bottom: cluster, link, test, findings."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
+from coterie.detection.benchmark_like import find_benchmark_like
+from coterie.detection.benchmark_like_findings import benchmark_like_findings
 from coterie.detection.candidates import Candidate, find_candidates
 from coterie.detection.decision import ViewData, judge
 from coterie.detection.families import Families, find_families
@@ -35,7 +37,8 @@ class Detection:
     """What a run found.
 
     Attributes:
-        findings: campaigns first, strongest first; then benchmark runs; then what is gone since the run before.
+        findings: campaigns first, strongest first; then runs of registered benchmarks; then benchmark-like ones; then
+            what is gone since the run before.
         standings: one for each account of the window.
         families: those of the raw view, under the ids they had; None for an empty window.
         measures: counts, for the record of the run.
@@ -114,6 +117,9 @@ def detect(
     for verdict in passed:
         accused[verdict.principals] = True
     findings += benchmark_run_findings(window, principals, hits, accused, named_families, parameters)
+    family = _family_of_text(window, families)
+    like = find_benchmark_like(window, principals, cores, family, hits, accused, parameters)
+    findings += benchmark_like_findings(window, principals, like, named_families, cores)
     watched = watched_pools(window, principals, views, verdicts, passed, parameters)
     tell("findings", 1.0)
     named = with_lineage(findings, window.earlier)
@@ -161,6 +167,15 @@ def _families(view: View, parameters: Parameters) -> Families:
         min_samples=parameters.min_samples,
         min_cluster_size=parameters.min_cluster_size,
     )
+
+
+def _family_of_text(window: Window, families: Mapping[str, Families]) -> NDArray[np.int32]:
+    """int32[m]: the family of each raw text in the stripped view, where there is one; -1 for none."""
+    name = "stripped" if "stripped" in families else "raw"
+    row = window.views[name].text
+    found = np.full(len(window.texts), -1, np.int32)
+    found[window.raw.text[row >= 0]] = families[name].label[row[row >= 0]]
+    return found
 
 
 def _contents(view: View, raw_text: NDArray[np.int32], cores: Sequence[str]) -> list[str]:

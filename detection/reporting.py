@@ -71,7 +71,7 @@ def campaign_finding(
         title = (
             f"{len(pool.accounts)} accounts get {len(pool.texts):,} responses as if from one list; prompts not compared"
         )
-    return _finding(
+    return make_finding(
         pool,
         FindingKind.CAMPAIGN,
         title,
@@ -110,7 +110,7 @@ def benchmark_run_findings(
             evidence = [harvest_evidence(pool), *benchmark_evidence(pool, hit, seed=parameters.seed)]
             coverage = asked[principal] / hit.items
             findings.append(
-                _finding(
+                make_finding(
                     pool,
                     FindingKind.BENCHMARK_RUN,
                     f"One customer asks {int(asked[principal]):,} of {hit.items:,} items of {hit.name}",
@@ -184,7 +184,7 @@ def _described(verdict: Verdict) -> str:
     return f"{verdict.origin} ({verdict.view} view): {len(verdict.principals)} customers, {verdict.texts} texts{ratio}"
 
 
-def _finding(
+def make_finding(
     pool: PoolView,
     kind: FindingKind,
     title: str,
@@ -193,13 +193,21 @@ def _finding(
     benchmarks: list[FindingBenchmark],
     evidence: list[Evidence],
     counter: list[Evidence],
+    *,
+    severity: Severity | None = None,
 ) -> Finding:
+    """The finding for a pool.
+
+    Args:
+        severity: None for that of the harvest.
+    """
+    harvested = next((level for least, level in SEVERITY_TEXTS if len(pool.texts) >= least), Severity.LOW)
     times = pool.window.rows.time_us[pool.rows]
     text_ids = tuple(TextId(int(number)) for number in np.sort(pool.window.text_ids[pool.texts]))
     return Finding(
         finding_id=_new_id(pool, kind),
         kind=kind,
-        severity=next((level for least, level in SEVERITY_TEXTS if len(pool.texts) >= least), Severity.LOW),
+        severity=severity or harvested,
         confidence=round(confidence, 3),
         title=title,
         accounts=_accounts(pool),

@@ -10,7 +10,7 @@ from coterie.domain.watching import JoinedAccount
 
 
 class FindingKind(StrEnum):
-    """`campaign`: several accounts acting as one. `benchmark_run`: one or few accounts openly evaluating."""
+    """`campaign`: several accounts acting as one. `benchmark_run`: benchmark-like queries, no coordination found."""
 
     CAMPAIGN = "campaign"
     BENCHMARK_RUN = "benchmark_run"

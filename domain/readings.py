@@ -103,6 +103,17 @@ READINGS = {
         "Do they ask for worked reasoning, grading, preferences, training data?",
         "What is worth training on. An exam-prep app's template does it too.",
     ),
+    "item_form": Reading(
+        "Are they built like test items?",
+        "Options, a gap, a program to specification, a sum in words. Learners with an exam bank do it too.",
+    ),
+    "pace": Reading(
+        "Does one item follow another as from a script?", "Evaluators do so openly. It says nothing of coordination."
+    ),
+    "asked_once": Reading(
+        "Are the items hardly asked twice?",
+        "Learners with one bank repeat a sixth and more. Whether accounts act together is tested apart.",
+    ),
     "shared_attributes": Reading(
         "Do they share a payment, a network, a client?",
         "More than chance gives. A large network gives nothing.",

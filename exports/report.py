@@ -118,7 +118,9 @@ def claim(finding: Finding) -> str:
     between = f"between {_day(finding.first_seen_us)} and {_day(finding.last_seen_us)}"
     works = f", many of them items of {_listed([hit.name for hit in finding.benchmarks])}" if finding.benchmarks else ""
     if finding.kind is FindingKind.BENCHMARK_RUN:
-        who = "One account" if accounts == 1 else f"{accounts:,} accounts of one customer"
+        several = any(item.name == "asked_once" for item in finding.evidence)
+        of = "several customers" if several else "one customer"
+        who = "One account" if accounts == 1 else f"{accounts:,} accounts of {of}"
         return (
             f"{who} openly asked {exchanges:,} benchmark-like questions {between}{works}; it is not claimed that "
             "accounts act together."
