@@ -175,6 +175,11 @@ class Finding:
     suppressed: Suppression | None = None
     returned: bool = False
 
+    @property
+    def accuses(self) -> bool:
+        """Whether its run found it, and neither a person nor a rule says that it is innocent."""
+        return self.lineage is not Lineage.GONE and self.review is not ReviewState.DISMISSED and self.suppressed is None
+
     def with_review(self, review: ReviewState) -> "Finding":
         """The same finding under another review state."""
         return replace(self, review=review)

@@ -41,6 +41,15 @@ class SearchFilter:
 
 
 @dataclass(frozen=True, slots=True)
+class SharedTexts:
+    """Which texts of an exchange enough accounts sent or were given, each in the same place."""
+
+    prompt: bool = False
+    response: bool = False
+    system: bool = False
+
+
+@dataclass(frozen=True, slots=True)
 class Hit:
     """One exchange found, and the cosine of its text with the query."""
 

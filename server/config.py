@@ -109,7 +109,7 @@ class Config:
     shutdown_grace_s: float = _number(10.0, 0, 3_600)
     """Time that open calls get to end at shutdown, seconds."""
     analyst_accounts_min: int = _number(3, 1, 1_000)
-    """Accounts behind what callers of the role analyst see outside of findings; fewer are masked. 1 masks nothing."""
+    """Accounts that have a text which analysts see outside of standing findings; fewer are masked. 1 masks nothing."""
     retention_days: int = _number(0, 0, 36_500)
     """Age at which exchanges are deleted, in whole days (UTC); 0 keeps all. At least window_days."""
     text_retention_days: int = _number(0, 0, 36_500)

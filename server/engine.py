@@ -154,7 +154,7 @@ class Engine:
         self._scheduler: Scheduler | None = None
         if schedule is not None:
             self._scheduler = Scheduler(schedule, self._runs, config.data_dir / "schedule-since")
-        self.masking = Masking(config.analyst_accounts_min, self._accused)
+        self.masking = Masking(store, config.analyst_accounts_min, self._accused)
         """What a caller sees outside of findings."""
         self._eraser = Eraser(store, self._runs, self._purge)
         self._retention = Retention(store, self._runs, self._purge, config)
@@ -636,14 +636,10 @@ class Engine:
         return self.store.verify_audit(noted)
 
     def _accused(self) -> frozenset[AccountId]:
-        """The accounts of the newest whole run's findings, and those that joined since."""
-        found = self.findings()[1]
+        """The accounts that the standing findings accuse, and those that joined since."""
+        found = [finding for finding in self.findings()[1] if finding.accuses]
         named = frozenset(account.account_id for finding in found for account in finding.accounts)
         return named | {account.account_id for finding in found for account in finding.joined_since}
-
-    def text_accounts(self, text_id: TextId) -> int:
-        """How many accounts sent a text as their prompt."""
-        return self.store.text_accounts(text_id)
 
     def _check_open(self, _: float) -> None:
         if self._closing.is_set():

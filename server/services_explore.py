@@ -45,8 +45,7 @@ class ExploreService(explore_service_pb2_grpc.ExploreServiceServicer):
         shown = [exchange for _, exchange in page]
         masking = self._desk.engine.masking
         if masking.applies(current_caller()):
-            behind = None if text_id is None else await self._desk.call(self._desk.engine.text_accounts, text_id)
-            shown = await self._desk.call(masking.exchanges, shown, behind)
+            shown = await self._desk.call(masking.exchanges, shown)
         token = page_token("exchanges", [page[-1][1].time_us, page[-1][0]]) if len(found) > size else ""
         return explore_service_pb2.ListExchangesResponse(
             exchanges=[wire.exchange_to_wire(exchange) for exchange in shown],

@@ -65,6 +65,9 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         """One finding as the newest run that holds it reports it, with its exemplars whole."""
         await self._desk.audit(context, "read_finding", request.finding_id)
         finding, reviews, exemplars = await self._desk.call(self._desk.engine.finding, FindingId(request.finding_id))
+        masking = self._desk.engine.masking
+        if masking.applies(current_caller()):
+            exemplars = await self._desk.call(masking.exchanges, exemplars)
         return finding_service_pb2.GetFindingResponse(
             finding=wire.finding_to_wire(finding),
             reviews=[wire.review_to_wire(review) for review in reviews],
@@ -81,6 +84,9 @@ class FindingService(finding_service_pb2_grpc.FindingServiceServicer):
         dossier = await self._desk.call(
             self._desk.engine.dossier, FindingId(request.finding_id), request.run_id, with_text=request.with_text
         )
+        masking = self._desk.engine.masking
+        if masking.applies(current_caller()):
+            dossier = await self._desk.call(masking.dossier, dossier)
         return await self._desk.call(wire_dossier.dossier_to_wire, dossier)
 
     async def WatchFindings(

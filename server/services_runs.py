@@ -4,7 +4,8 @@ from collections.abc import AsyncIterator
 from dataclasses import replace
 
 from coterie.client import wire
-from coterie.domain import LIMITS, Run
+from coterie.domain import LIMITS, DeniedError, Role, Run
+from coterie.server.access import current_caller
 from coterie.server.paging import page_key, page_size, page_token
 from coterie.server.services import Context, Desk
 from coterie.v1 import run_service_pb2, run_service_pb2_grpc, types_pb2
@@ -20,14 +21,21 @@ class RunService(run_service_pb2_grpc.RunServiceServicer):
         self, request: run_service_pb2.StartRunRequest, context: Context
     ) -> run_service_pb2.StartRunResponse:
         """Starts a run and answers at once."""
+        part = replace(wire.slice_from_wire(request.slice), accounts_unlisted=0)
+        sets = wire.sets_from_wire(request.sets)
+        if sets and part.is_whole and not current_caller().may(Role.REVIEWER):
+            raise DeniedError(
+                "a run of everything with other parameters makes the standing picture, which takes the role reviewer: "
+                "leave the parameters out, or name a slice"
+            )
         since_us = request.since_us if request.HasField("since_us") else None
         until_us = request.until_us if request.HasField("until_us") else None
         run = await self._desk.call(
             self._desk.engine.start_run,
             since_us,
             until_us,
-            part=replace(wire.slice_from_wire(request.slice), accounts_unlisted=0),
-            sets=wire.sets_from_wire(request.sets),
+            part=part,
+            sets=sets,
         )
         await self._desk.audit(context, "start_run", run.run_id)
         return run_service_pb2.StartRunResponse(run=wire.run_to_wire(run))

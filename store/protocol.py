@@ -41,6 +41,7 @@ from coterie.domain import (
     Run,
     RunId,
     SearchFilter,
+    SharedTexts,
     Slice,
     Standing,
     Stats,
@@ -489,8 +490,11 @@ class Store(Protocol):
         """The newest finished whole run's id ("" when there is none) and the account's standing in it."""
         ...
 
-    def text_accounts(self, text_id: TextId) -> int:
-        """How many accounts sent a text as their prompt."""
+    def shared_texts(self, exchange_ids: Collection[ExchangeId], accounts_min: int) -> dict[ExchangeId, SharedTexts]:
+        """Which texts of exchanges at least so many accounts have in the same place; missing exchanges are left out.
+
+        Of a text only the `SHARED_LOOK_MAX` newest exchanges are looked at: beyond those it may be told as not shared.
+        """
         ...
 
     def account_exchanges(self, account_id: AccountId) -> int:

@@ -20,6 +20,7 @@ from coterie.domain import (
     Run,
     RunState,
     SearchFilter,
+    SharedTexts,
     Slice,
     Standing,
     Stats,
@@ -33,6 +34,9 @@ from coterie.store.vault import ANSWER, CONTENT, LABELS, SHOWN
 
 CHUNK = 1_000
 """Parameters of one IN list."""
+
+SHARED_LOOK_MAX = 10_000
+"""Exchanges with a text that are looked at to see whether several accounts have it."""
 
 _SEQUENCE_COLUMN = {TextField.PROMPT: "prompt_seq", TextField.RESPONSE: "response_seq"}
 
@@ -319,9 +323,25 @@ def count_accounts(connection: sqlite3.Connection, search_filter: SearchFilter, 
     return _number(connection, f"SELECT count(*) FROM ({distinct})", *parameters, limit)
 
 
-def text_accounts(connection: sqlite3.Connection, text_id: TextId) -> int:
-    """How many accounts have a text as a prompt."""
-    return _number(connection, "SELECT count(DISTINCT account_id) FROM exchange WHERE prompt = ?", text_id)
+def shared_texts(
+    connection: sqlite3.Connection, exchange_ids: Collection[ExchangeId], accounts_min: int
+) -> dict[ExchangeId, SharedTexts]:
+    """Which texts of exchanges at least so many accounts have in the same place."""
+    shared = (
+        "(SELECT count(*) FROM (SELECT DISTINCT account_id FROM"
+        " (SELECT account_id FROM exchange x INDEXED BY exchange_{0} WHERE x.{0} = e.{0} {1} LIMIT ?) LIMIT ?)) >= ?"
+    )
+    newest = "ORDER BY x.time_us DESC"
+    columns = [shared.format("prompt", newest), shared.format("response", newest), shared.format("system", "")]
+    bounds = (SHARED_LOOK_MAX, accounts_min, accounts_min) * len(columns)
+    found = {}
+    for chunk in chunks(exchange_ids):
+        rows = connection.execute(
+            f"SELECT e.exchange_id, {', '.join(columns)} FROM exchange e WHERE e.exchange_id IN ({marks(chunk)})",
+            (*bounds, *chunk),
+        )
+        found.update({ExchangeId(row[0]): SharedTexts(*map(bool, row[1:])) for row in rows})
+    return found
 
 
 def account_exchanges(connection: sqlite3.Connection, account_id: AccountId) -> int:

@@ -46,6 +46,7 @@ from coterie.domain import (
     RunId,
     RunState,
     SearchFilter,
+    SharedTexts,
     Slice,
     Standing,
     Stats,
@@ -431,9 +432,9 @@ class SqliteStore(Store):
         with self._readers.snapshot() as connection:
             return queries.standing(connection, account_id)
 
-    def text_accounts(self, text_id: TextId) -> int:
+    def shared_texts(self, exchange_ids: Collection[ExchangeId], accounts_min: int) -> dict[ExchangeId, SharedTexts]:
         with self._readers.snapshot() as connection:
-            return queries.text_accounts(connection, text_id)
+            return queries.shared_texts(connection, exchange_ids, accounts_min)
 
     def account_exchanges(self, account_id: AccountId) -> int:
         with self._readers.snapshot() as connection:
