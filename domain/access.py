@@ -61,6 +61,11 @@ class Caller:
         """Whether the service itself knows the name, so that the caller cannot go by another."""
         return self.credential in (Credential.TOKEN, Credential.CERTIFICATE)
 
+    @property
+    def principal(self) -> str:
+        """Whose the caller's streams are: its name, where the service knows it; "" is nobody's in particular."""
+        return self.name if self.identified else ""
+
 
 @dataclass(frozen=True, slots=True)
 class Token:

@@ -69,11 +69,15 @@ class Rejection:
 
 @dataclass(frozen=True, slots=True)
 class StreamPart:
-    """Which part of a named stream a batch is: exchanges [start, stop) of its input, counted from 0."""
+    """Which part of a named stream a batch is: exchanges [start, stop) of its input, counted from 0.
+
+    `principal` is who sends it, "" for whoever is known by nothing: another's stream is not moved by it.
+    """
 
     stream_id: str
     start: int
     stop: int
+    principal: str = ""
 
 
 @dataclass(frozen=True, slots=True)

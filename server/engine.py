@@ -27,6 +27,7 @@ from coterie.domain import (
     CancelledRunError,
     ConflictError,
     CoterieError,
+    DeniedError,
     Dossier,
     Erasure,
     Exchange,
@@ -262,10 +263,20 @@ class Engine:
         if not self.config.lazy_model:
             self._queue.check(estimated_tokens(size_bytes))
 
-    def ingest_position(self, stream_id: str) -> int:
-        """How far a named stream is durable, in exchanges of its input; 0 for one that is not known."""
+    def ingest_position(self, stream_id: str, principal: str = "") -> int:
+        """How far a named stream is durable, in exchanges of its input; 0 for one that is not known.
+
+        Args:
+            principal: who asks; "" for whoever may see every stream.
+
+        Raises:
+            DeniedError: another principal began it.
+        """
         check_name(stream_id, "stream_id")
-        return self.store.ingest_position(stream_id)
+        position, whose = self.store.ingest_position(stream_id)
+        if principal and whose not in ("", principal):
+            raise DeniedError(f"stream {stream_id} is another caller's: give yours another name")
+        return position
 
     def ingest(self, exchanges: Sequence[Exchange], part: StreamPart | None = None) -> "Future[IngestResult]":
         """Store a batch, which may be a part of a named stream; the future is done when it is durable.

@@ -6,7 +6,8 @@ from concurrent.futures import Future
 from contextlib import contextmanager, suppress
 
 from coterie.client import wire
-from coterie.domain import IngestResult, StreamPart, UnavailableError
+from coterie.domain import IngestResult, Role, StreamPart, UnavailableError
+from coterie.server.access import current_caller
 from coterie.server.services import Context, Desk
 from coterie.v1 import ingest_service_pb2, ingest_service_pb2_grpc, types_pb2
 
@@ -57,18 +58,24 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
         self, request: ingest_service_pb2.GetIngestPositionRequest, context: Context
     ) -> ingest_service_pb2.GetIngestPositionResponse:
         """How far a named stream is durable."""
-        position = await self._desk.call_quick(self._desk.engine.ingest_position, request.stream_id)
+        caller = current_caller()
+        asking = "" if caller.may(Role.ADMIN) else caller.principal
+        position = await self._desk.call_quick(self._desk.engine.ingest_position, request.stream_id, asking)
         return ingest_service_pb2.GetIngestPositionResponse(position=position)
 
     async def _read(self, requests: AsyncIterator[ingest_service_pb2.IngestRequest], answers: _Answers) -> None:
         # One at a time: of an id that comes twice in a stream, the first must be the one that is stored.
+        principal, stream_id = current_caller().principal, ""
         try:
             async for request in self._until_stopping(requests):
+                if request.stream_id and request.stream_id != stream_id:
+                    stream_id = request.stream_id
+                    await self._desk.call_quick(self._desk.engine.ingest_position, stream_id, principal)
                 size_bytes = request.ByteSize()
                 self._desk.engine.check_room(size_bytes)
                 await self._desk.room.wait(size_bytes)
                 with self._held(size_bytes) as durable:
-                    stored = await self._desk.call_ingest(self._submit, request.exchanges, _part(request))
+                    stored = await self._desk.call_ingest(self._submit, request.exchanges, _part(request, principal))
                     durable(stored)
                 await answers.put((request.batch_number, stored))
         finally:
@@ -117,5 +124,5 @@ class IngestService(ingest_service_pb2_grpc.IngestServiceServicer):
         return self._desk.engine.ingest([wire.exchange_from_wire(exchange) for exchange in exchanges], part)
 
 
-def _part(request: ingest_service_pb2.IngestRequest) -> StreamPart | None:
-    return StreamPart(request.stream_id, request.start, request.stop) if request.stream_id else None
+def _part(request: ingest_service_pb2.IngestRequest, principal: str) -> StreamPart | None:
+    return StreamPart(request.stream_id, request.start, request.stop, principal) if request.stream_id else None

@@ -212,10 +212,12 @@ def _advance(connection: sqlite3.Connection, part: StreamPart) -> int:
     if part.start == 0:
         connection.execute("INSERT OR IGNORE INTO ingest_stream (stream_id, position) VALUES (?, 0)", (part.stream_id,))
     connection.execute(
-        "UPDATE ingest_stream SET position = max(position, ?) WHERE stream_id = ? AND position >= ?",
-        (part.stop, part.stream_id, part.start),
+        "UPDATE ingest_stream SET position = max(position, :stop), principal = coalesce(nullif(principal, ''), :who)"
+        " WHERE stream_id = :stream AND position >= :start AND (principal IN ('', :who) OR :who = '')",
+        {"stop": part.stop, "start": part.start, "stream": part.stream_id, "who": part.principal},
     )
-    return ingest_position(connection, part.stream_id)
+    position, principal = ingest_position(connection, part.stream_id)
+    return position if not part.principal or principal in ("", part.principal) else 0
 
 
 def _conflict(index: int, item: Prepared, earlier: tuple[Any, ...]) -> Rejection:

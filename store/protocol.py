@@ -166,15 +166,18 @@ class Store(Protocol):
         """As `append`, without waiting; the future's callbacks must not write to the store.
 
         A part of a named stream moves the stream's position to its end in the same commit, unless a part before it is
-        missing.
+        missing or the stream is another principal's. A stream that is nobody's becomes the part's principal's.
 
         Raises:
             OverloadedError: the queue is full; nothing was stored.
         """
         ...
 
-    def ingest_position(self, stream_id: str) -> int:
-        """How far a named stream is durable, in exchanges of its input; 0 for one that is not known."""
+    def ingest_position(self, stream_id: str) -> tuple[int, str]:
+        """How far a named stream is durable, in exchanges of its input, and whose it is.
+
+        0 for one that is not known; "" for nobody's.
+        """
         ...
 
     def backlog(self) -> Backlog:

@@ -101,11 +101,10 @@ def backlog(connection: sqlite3.Connection) -> Backlog:
     return Backlog(len(tokens), sum(tokens))
 
 
-def ingest_position(connection: sqlite3.Connection, stream_id: str) -> int:
-    """How far a named stream is durable; 0 for one that is not known."""
-    return _number(
-        connection, "SELECT coalesce((SELECT position FROM ingest_stream WHERE stream_id = ?), 0)", stream_id
-    )
+def ingest_position(connection: sqlite3.Connection, stream_id: str) -> tuple[int, str]:
+    """How far a named stream is durable, and whose it is; 0 and "" for one that is not known."""
+    row = connection.execute("SELECT position, principal FROM ingest_stream WHERE stream_id = ?", (stream_id,))
+    return row.fetchone() or (0, "")
 
 
 def texts(connection: sqlite3.Connection, text_ids: NDArray[np.int64]) -> list[str]:

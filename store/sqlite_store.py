@@ -222,7 +222,7 @@ class SqliteStore(Store):
     def submit(self, exchanges: Sequence[Exchange], part: StreamPart | None = None) -> Future[IngestResult]:
         return self._append(exchanges, part, wait=False)
 
-    def ingest_position(self, stream_id: str) -> int:
+    def ingest_position(self, stream_id: str) -> tuple[int, str]:
         with self._readers.snapshot() as connection:
             return queries.ingest_position(connection, stream_id)
 

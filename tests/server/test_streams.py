@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from coterie.client import Client, IngestSummary, RetryPolicy
-from coterie.domain import Exchange, InvalidError, OverloadedError, StreamPart, UnavailableError
+from coterie.domain import DeniedError, Exchange, InvalidError, OverloadedError, Role, StreamPart, UnavailableError
 from coterie.server import Config, Engine, local_server
 
 QUICK = RetryPolicy(attempts=2, initial_s=0.01)
@@ -45,6 +45,66 @@ def test_places_of_rejections_are_those_of_the_whole_input(client: Client, excha
     summary = client.ingest(bad, stream_id="s")
     assert [item.index for item in summary.rejections] == [12]
     assert (summary.stored, client.ingest_position("s")) == (3, 14), "what is refused is not sent again either"
+
+
+def test_a_stream_is_its_principals_alone(config: Config, exchange: Callable[..., Exchange]) -> None:
+    exchanges = [exchange(number) for number in range(20)]
+    with local_server(config) as address:
+        with Client.connect(address, retry=QUICK) as client:
+            client.ingest(exchanges[:5], stream_id="from before")  # the service is open yet: it is nobody's
+            admin, _ = client.mint_token("root", [Role.ADMIN])
+        with Client.connect(address, token=admin) as client:
+            names = ("one", "two", "one")
+            one, two, new = (client.mint_token(name, [Role.INGEST])[0] for name in names)
+        with Client.connect(address, token=one, retry=QUICK) as client:
+            assert client.ingest(exchanges[:10], stream_id="nightly").stored == 5
+            assert client.ingest(exchanges[:7], stream_id="from before").skipped == 5
+        with Client.connect(address, token=two, retry=QUICK) as client:
+            for name in ("nightly", "from before"):
+                with pytest.raises(DeniedError, match="another caller's"):
+                    client.ingest_position(name)
+            calls = client.ingest(exchanges[:10], stream_id="of two")
+            assert (calls.stored, client.ingest_position("of two")) == (0, 10)
+        with Client.connect(address, token=new, retry=QUICK) as client:
+            assert client.ingest_position("nightly") == 10
+            assert client.ingest(exchanges[:12], stream_id="nightly").stored == 2
+        with Client.connect(address, token=admin, retry=QUICK) as client:
+            assert [client.ingest_position(name) for name in ("nightly", "of two", "from before")] == [12, 10, 7]
+
+
+def test_what_another_sends_under_a_streams_name_is_refused_and_moves_nothing(
+    config: Config, engine: Engine, exchange: Callable[..., Exchange]
+) -> None:
+    def send(principal: str, start: int, stop: int) -> int:
+        some = [exchange(number) for number in range(start, stop)]
+        return engine.ingest(some, StreamPart("s", start, stop, principal)).result(10).position
+
+    assert send("one", 0, 5) == 5
+    assert send("two", 0, 9) == 0, "both began it at one time: the first has it"
+    assert send("two", 5, 9) == 0
+    assert engine.ingest_position("s", "one") == 5
+    assert send("one", 5, 7) == 7
+    assert send("", 7, 9) == 9, "whoever has the folder may go on with it"
+    with pytest.raises(DeniedError):
+        engine.ingest_position("s", "two")
+    assert engine.ingest_position("s", "one") == engine.ingest_position("s") == 9
+
+
+def test_the_first_message_under_anothers_name_ends_the_stream(
+    config: Config, exchange: Callable[..., Exchange], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with local_server(config) as address:
+        with Client.connect(address, retry=QUICK) as client:
+            admin, _ = client.mint_token("root", [Role.ADMIN])
+        with Client.connect(address, token=admin, retry=QUICK) as client:
+            client.ingest([exchange(1)], stream_id="s")
+            other, _ = client.mint_token("other", [Role.INGEST])
+        with Client.connect(address, token=other, retry=QUICK) as client, monkeypatch.context() as patched:
+            patched.setattr(Client, "ingest_position", lambda _, stream_id: 0)  # one that does not ask before
+            with pytest.raises(DeniedError, match="another caller's"):
+                client.ingest([exchange(2)], stream_id="s")
+        with Client.connect(address, token=admin, retry=QUICK) as client:
+            assert (client.stats().exchanges, client.ingest_position("s")) == (1, 1)
 
 
 def test_a_part_behind_a_gap_moves_nothing(engine: Engine, exchange: Callable[..., Exchange]) -> None:

@@ -33,7 +33,9 @@ class IngestRequest(_message.Message):
     batch_number: _builtins.int
     """Chosen by the caller and echoed, to tell answers apart. 0 is allowed."""
     stream_id: _builtins.str
-    """Names the stream over all its connections, up to 256 characters; empty for one that is not resumed by position."""
+    """Names the stream over all its connections, up to 256 characters; empty for one that is not resumed by position. It
+    belongs to the token's or certificate's name that began it; another caller's is PERMISSION_DENIED.
+    """
     start: _builtins.int
     """The batch is what came of exchanges [start, stop) of the stream's input, counted from 0; ignored without a name."""
     stop: _builtins.int

@@ -64,7 +64,8 @@ class IngestServiceServicer:
         raise NotImplementedError('Method not implemented!')
 
     def GetIngestPosition(self, request, context):
-        """How far a named stream is durable: where a client that comes back goes on.
+        """How far a named stream is durable: where a client that comes back goes on. Another caller's is PERMISSION_DENIED,
+        but to an administrator.
         """
         context.set_code(grpc.StatusCode.UNIMPLEMENTED)
         context.set_details('Method not implemented!')

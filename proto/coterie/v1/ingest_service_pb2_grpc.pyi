@@ -36,7 +36,9 @@ class IngestServiceStub:
     Ingest: _grpc.StreamStreamMultiCallable[_ingest_service_pb2.IngestRequest, _ingest_service_pb2.IngestResponse]
     """Batches in, one answer each, in order. After a broken stream, send what was not answered again: ids make it idempotent."""
     GetIngestPosition: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.GetIngestPositionRequest, _ingest_service_pb2.GetIngestPositionResponse]
-    """How far a named stream is durable: where a client that comes back goes on."""
+    """How far a named stream is durable: where a client that comes back goes on. Another caller's is PERMISSION_DENIED,
+    but to an administrator.
+    """
     IngestBatch: _grpc.UnaryUnaryMultiCallable[_ingest_service_pb2.IngestBatchRequest, _ingest_service_pb2.IngestBatchResponse]
     """One batch; refused at once when it would have to wait."""
 
@@ -48,7 +50,9 @@ class IngestServiceAsyncStub(IngestServiceStub):
     Ingest: _aio.StreamStreamMultiCallable[_ingest_service_pb2.IngestRequest, _ingest_service_pb2.IngestResponse]  # type: ignore[assignment]
     """Batches in, one answer each, in order. After a broken stream, send what was not answered again: ids make it idempotent."""
     GetIngestPosition: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.GetIngestPositionRequest, _ingest_service_pb2.GetIngestPositionResponse]  # type: ignore[assignment]
-    """How far a named stream is durable: where a client that comes back goes on."""
+    """How far a named stream is durable: where a client that comes back goes on. Another caller's is PERMISSION_DENIED,
+    but to an administrator.
+    """
     IngestBatch: _aio.UnaryUnaryMultiCallable[_ingest_service_pb2.IngestBatchRequest, _ingest_service_pb2.IngestBatchResponse]  # type: ignore[assignment]
     """One batch; refused at once when it would have to wait."""
 
@@ -69,7 +73,9 @@ class IngestServiceServicer(metaclass=_abc_1.ABCMeta):
         request: _ingest_service_pb2.GetIngestPositionRequest,
         context: _ServicerContext,
     ) -> _typing.Union[_ingest_service_pb2.GetIngestPositionResponse, _abc.Awaitable[_ingest_service_pb2.GetIngestPositionResponse]]:
-        """How far a named stream is durable: where a client that comes back goes on."""
+        """How far a named stream is durable: where a client that comes back goes on. Another caller's is PERMISSION_DENIED,
+        but to an administrator.
+        """
 
     @_abc_1.abstractmethod
     def IngestBatch(
