@@ -34,6 +34,7 @@ from coterie.server.interceptor import CallInterceptor
 from coterie.server.interceptor_access import AccessInterceptor
 from coterie.server.logs import emit, logging_to_stderr
 from coterie.server.operations import Operations
+from coterie.server.refusals import Refusals
 from coterie.server.requests import RequestIds
 from coterie.server.services import AdminService, BenchmarkService, Desk, SearchService
 from coterie.server.services_access import AccessService
@@ -125,6 +126,7 @@ class Server:
             certificates=parse_tls_callers(config.tls_callers),
             local=local,
         )
+        self._refusals = Refusals(engine.store)
         self._health = health_aio.HealthServicer()
         self._grpc = grpc.aio.server(
             interceptors=[
@@ -135,6 +137,7 @@ class Server:
                     self._guard,
                     engine.store,
                     Allowances(config.caller_streams_max, config.caller_calls_per_s),
+                    self._refusals,
                     open_calls_max=max(1, config.concurrent_rpcs_max // _OPEN_CALLS_SHARE),
                 ),
             ],
@@ -271,6 +274,7 @@ class Server:
         await asyncio.wrap_future(_on_a_thread(lambda: self._engine.stop_jobs(grace_s)))
         self._engine.changed.notify()
         await stopped
+        self._refusals.flush()
         # What outlived its grace has lost its caller; nobody waits for it.
         for workers in (self._workers, self._quick_workers, self._ingest_workers):
             workers.shutdown(wait=False, cancel_futures=True)

@@ -8,11 +8,12 @@ from typing import Any
 import grpc
 import grpc.aio
 
-from coterie.domain import Caller, CoterieError
+from coterie.domain import Caller, CoterieError, UnauthenticatedError
 from coterie.server.access import METHODS, NOBODY, Door, Guard, authorise, enter_call
 from coterie.server.allowances import Allowances
 from coterie.server.auditing import CallAudit, enter_audit
 from coterie.server.interception import Context, wrapped
+from coterie.server.refusals import Refusals
 from coterie.store import Store
 
 _REQUEST_WAIT_S = 10.0
@@ -26,10 +27,13 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
     a time: whoever needs no token must not take the places of those who have one.
     """
 
-    def __init__(self, guard: Guard, store: Store, allowances: Allowances, open_calls_max: int) -> None:
+    def __init__(
+        self, guard: Guard, store: Store, allowances: Allowances, refusals: Refusals, open_calls_max: int
+    ) -> None:
         """`open_calls_max`: calls of one method that is open to all, at a time."""
         self._guard = guard
         self._store = store
+        self._refusals = refusals
         self._allowances = allowances
         self._open_calls_max = open_calls_max
         self._open_calls: dict[str, int] = {}
@@ -100,7 +104,7 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
                 self._allowances.take(caller)
                 authorise(caller, method)
             except CoterieError as error:
-                await self._refuse(method, caller, error)
+                await self._refuse(method, caller, error, context)
             return self._admitted(method, caller, behaviour, handler.request_streaming, response_streaming)
 
         async def handle_one(request: Any, context: Context) -> Any:
@@ -168,11 +172,13 @@ class AccessInterceptor(grpc.aio.ServerInterceptor):  # type: ignore[type-arg]  
         async def refuse(requests: Any, context: Context) -> AsyncIterator[Any]:
             for _ in ():  # makes it the stream that it must be
                 yield
-            await self._refuse(method, caller, error)
+            await self._refuse(method, caller, error, context)
 
         return grpc.stream_stream_rpc_method_handler(refuse)
 
-    async def _refuse(self, method: str, caller: Caller, error: CoterieError) -> None:
+    async def _refuse(self, method: str, caller: Caller, error: CoterieError, context: Context) -> None:
+        if isinstance(error, UnauthenticatedError):
+            self._refusals.take(context.peer(), method)
         audit = self._enter(method, caller)
         audit.failed(error)
         await audit.settled()

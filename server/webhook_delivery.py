@@ -12,6 +12,7 @@ import stat
 import threading
 import time
 import tomllib
+from concurrent.futures import Future
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from pathlib import Path
@@ -26,6 +27,7 @@ ENDPOINTS_MAX = 16
 _FILE_BYTES_MAX = 64 * 1024
 _ANSWER_BYTES_MAX = 1_024
 _RETRY_AFTER_MAX_S = 3_600.0
+_CONNECT_S_MIN = 0.001
 _NAT64 = ipaddress.IPv6Network("64:ff9b::/96")  # RFC 6052
 _KEYS = frozenset({"name", "url", "secret_file", "allow_private"})
 
@@ -151,15 +153,20 @@ def deliver(endpoint: Endpoint, message_id: str, body: bytes, timeout_s: float) 
     parts = urlsplit(endpoint.url)
     deadline = time.monotonic() + timeout_s
     try:
-        connection = _connected(endpoint, timeout_s)
-    except (OSError, ssl.SSLError) as error:
-        raise DeliveryError(f"no connection: {type(error).__name__}") from error
+        connection = _connected(endpoint, deadline)
+    except OSError as error:
+        late = time.monotonic() >= deadline
+        raise DeliveryError(
+            f"no connection{f' within {timeout_s:g} s' if late else f': {type(error).__name__}'}"
+        ) from error
     # A receiver that sends a byte now and then is within every socket timeout: the deadline shuts it off.
     raw = connection.sock
     watchdog = threading.Timer(max(0.0, deadline - time.monotonic()), _shut, [raw])
     watchdog.daemon = True
     watchdog.start()
     try:
+        if isinstance(raw, ssl.SSLSocket):
+            raw.do_handshake()
         timestamp_s = int(time.time())
         target = (parts.path or "/") + (f"?{parts.query}" if parts.query else "")
         headers = {
@@ -189,20 +196,56 @@ def _shut(raw: socket.socket) -> None:
         return  # it is closed already: the answer came at the last moment
 
 
-def _connected(endpoint: Endpoint, timeout_s: float) -> http.client.HTTPConnection:
+class _Names:
+    """Looks names up within a time. The system's resolver knows none and cannot be stopped, so it works on a thread,
+    one for each name: who asks again while it is at work waits for the same answer.
+    """
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._asked: dict[tuple[str, int], Future[list[str]]] = {}
+
+    def addresses(self, host: str, port: int, timeout_s: float) -> list[str]:
+        """The addresses of a host. Raises OSError, a TimeoutError where it takes too long."""
+        with self._lock:
+            answer = self._asked.get((host, port))
+            if answer is None:
+                answer = self._asked[host, port] = Future()
+                threading.Thread(
+                    target=self._look_up, args=(host, port, answer), name="coterie-names", daemon=True
+                ).start()
+        return answer.result(max(0.0, timeout_s))
+
+    def _look_up(self, host: str, port: int, answer: "Future[list[str]]") -> None:
+        try:
+            found = [str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+        except (OSError, UnicodeError) as error:  # UnicodeError: a name that is none
+            answer.set_exception(error if isinstance(error, OSError) else OSError("not a name"))
+        else:
+            answer.set_result(found)
+        finally:
+            with self._lock:
+                del self._asked[host, port]
+
+
+_NAMES = _Names()
+
+
+def _connected(endpoint: Endpoint, deadline: float) -> http.client.HTTPConnection:
+    """A connection on which nothing was sent: the handshake of TLS is left to whoever can cut it short."""
     parts = urlsplit(endpoint.url)
     host = str(parts.hostname)
     port = parts.port or (443 if parts.scheme == "https" else 80)
-    addresses = [str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
+    addresses = _NAMES.addresses(host, port, deadline - time.monotonic())
     refused = [address for address in addresses if not _may(address, endpoint.allow_private)]
     if refused or not addresses:
         raise DeliveryError(
             f"{host} leads to an address that is not public: refused, unless the endpoint has allow_private = true"
         )
-    raw = socket.create_connection((addresses[0], port), timeout_s)
+    raw = socket.create_connection((addresses[0], port), max(_CONNECT_S_MIN, deadline - time.monotonic()))
     if parts.scheme == "https":
-        raw = ssl.create_default_context().wrap_socket(raw, server_hostname=host)
-    connection = http.client.HTTPConnection(host, port, timeout=timeout_s)
+        raw = ssl.create_default_context().wrap_socket(raw, server_hostname=host, do_handshake_on_connect=False)
+    connection = http.client.HTTPConnection(host, port)
     connection.sock = raw
     return connection
 

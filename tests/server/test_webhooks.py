@@ -9,6 +9,7 @@ import socket
 import threading
 import time
 from collections.abc import Callable, Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field, replace
 from email.utils import formatdate
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -279,6 +280,50 @@ def test_a_receiver_that_answers_late_or_by_drops_is_given_up_at_the_deadline(en
             deliver(slow, "evt_1", b"{}", 0.5)
         assert time.monotonic() - begun < 5
         thread.join(10)
+
+
+def test_a_name_server_that_does_not_answer_holds_up_no_longer_than_the_deadline(
+    endpoint: Endpoint, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, go_on = [], threading.Event()
+    known = socket.getaddrinfo
+
+    def slow(host: str, *arguments: Any, **more: Any) -> Any:
+        asked.append(host)
+        go_on.wait(30)
+        return known(host, *arguments, **more)
+
+    monkeypatch.setattr(webhook_delivery.socket, "getaddrinfo", slow)
+    begun = time.monotonic()
+    for _ in range(3):
+        with pytest.raises(DeliveryError, match=r"no connection within 0\.2 s"):
+            deliver(endpoint, "evt_1", b"{}", 0.2)
+    assert time.monotonic() - begun < 10
+    assert len(asked) == 1, "who asks again waits for the same answer: nothing piles up"
+    go_on.set()
+    deliver(endpoint, "evt_1", b"{}", 10)
+
+
+def test_a_handshake_that_does_not_end_is_cut_short_at_the_deadline(tmp_path: Path) -> None:
+    stop = threading.Event()
+    with socket.create_server(("127.0.0.1", 0)) as server:
+
+        def drip() -> None:
+            connection, _ = server.accept()
+            with connection, suppress(OSError):
+                connection.sendall(b"\x16\x03\x03\x40\x00\x02\x00\x3f\xfc\x03\x03")  # the beginning of a ServerHello
+                while not stop.wait(0.02):  # a record that never is whole: every byte is in time
+                    connection.sendall(b"\x00")
+
+        thread = threading.Thread(target=drip)
+        thread.start()
+        target = Endpoint("drip", f"https://127.0.0.1:{server.getsockname()[1]}/", SECRET, allow_private=True)
+        begun = time.monotonic()
+        with pytest.raises(DeliveryError, match=r"no answer within 0\.5 s"):
+            deliver(target, "evt_1", b"{}", 0.5)
+        assert time.monotonic() - begun < 10
+        stop.set()
+        thread.join()
 
 
 @pytest.mark.parametrize(
