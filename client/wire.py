@@ -169,11 +169,12 @@ def exchange_from_wire(message: types_pb2.Exchange) -> Exchange:
         response=message.response,
         system=message.system,
         conversation_id=message.conversation_id,
-        turn=message.turn if message.HasField("turn") else None,
+        # Only a zero needs to be asked whether it was sent; this runs on every exchange.
+        turn=message.turn or (0 if message.HasField("turn") else None),
         model=message.model,
-        input_tokens=message.input_tokens if message.HasField("input_tokens") else None,
-        output_tokens=message.output_tokens if message.HasField("output_tokens") else None,
-        cost_usd=message.cost_usd if message.HasField("cost_usd") else None,
+        input_tokens=message.input_tokens or (0 if message.HasField("input_tokens") else None),
+        output_tokens=message.output_tokens or (0 if message.HasField("output_tokens") else None),
+        cost_usd=message.cost_usd or (0.0 if message.HasField("cost_usd") else None),
         attributes=dict(message.attributes),
     )
 

@@ -11,7 +11,6 @@ from typing import Any
 from coterie.domain.errors import InvalidError
 from coterie.domain.ids import AccountId, ExchangeId
 from coterie.domain.limits import LIMITS
-from coterie.domain.text import normalise
 
 RESERVED_ATTRIBUTES = ("organisation", "payment", "asn", "client")
 """Attribute keys with a meaning in detection; `organisation` is one principal with many accounts."""
@@ -67,7 +66,7 @@ def check_exchange(exchange: Exchange) -> None:
         )
     for name in ("prompt", "response", "system"):
         _check_text(name, getattr(exchange, name))
-    if not normalise(exchange.prompt):
+    if not exchange.prompt or exchange.prompt.isspace():
         raise InvalidError("prompt is empty: send the text that was asked", field="prompt", reason="empty_prompt")
     _check_number("turn", exchange.turn, LIMITS.turn_max)
     _check_number("input_tokens", exchange.input_tokens, LIMITS.tokens_max)
@@ -204,6 +203,8 @@ def _check_id(name: str, value: str, *, required: bool = False) -> None:
 
 
 def _check_printable(name: str, value: str) -> None:
+    if value.isprintable():  # stricter than what is asked, and a tenth of the time
+        return
     found = _CONTROL.search(value) or _UNSTORABLE.search(value)
     if found:
         raise InvalidError(
@@ -222,7 +223,7 @@ def _check_text(name: str, value: str) -> None:
             field=name,
             reason="too_long",
         )
-    found = _UNSTORABLE.search(value)
+    found = _UNSTORABLE.search(value) if not value.isascii() or "\0" in value else None
     if found:
         raise InvalidError(
             f"{name} holds U+{ord(found.group()):04X} at {found.start()}, which is no storable text: remove it",

@@ -9,9 +9,15 @@ def normalise(text: str) -> str:
 
     Case and punctuation are kept: they carry format, and format is evidence.
     """
-    # The same as substituting r"\s+", at a fifth of the cost: this runs on every text that comes in.
+    # This runs on every text that comes in, and most need nothing.
+    if text.isascii():
+        untidy = text[:1] == " " or text[-1:] == " " or any(space in text for space in _UNTIDY)
+        return " ".join(text.split()) if untidy else text
     return " ".join(unicodedata.normalize("NFC", text).split())
 
+
+_UNTIDY = ("  ", *"\t\n\v\f\r\x1c\x1d\x1e\x1f")
+"""What makes whitespace in ASCII something else than single spaces."""
 
 TOKENS_PER_TEXT_MAX = 2_048
 """Tokens of a text that are embedded at most: eight windows of 256."""

@@ -2,6 +2,7 @@
 
 import asyncio
 import contextlib
+import gc
 import logging
 import os
 import pwd
@@ -70,6 +71,10 @@ _LOGGER = logging.getLogger(__name__)
 _SWITCH_INTERVAL_S = 0.001
 """How long a thread may keep the interpreter from others: with Python's 5 ms a search beside ingest waits for each
 thread that makes batches ready."""
+
+_COLLECT_AT = (50_000, 20, 20)
+"""Python's cyclic garbage collector begins at 700 new objects, which a batch of exchanges makes many times over; each
+collection holds every thread up."""
 
 _OPEN_CALLS_SHARE = 4
 """One in so many places may be taken by each method that needs no token."""
@@ -241,6 +246,9 @@ class Server:
             except Exception as error:  # noqa: BLE001 (a run says what is wrong; until then the service does without)
                 emit(_LOGGER, logging.ERROR, "clustering_not_ready", reason=type(error).__name__)
                 return
+            if self._operations is not None:  # in a process of its own, what was made so far stays to the end
+                gc.collect()
+                gc.freeze()
             emit(_LOGGER, logging.INFO, "clustering_ready", s=round(time.perf_counter() - started, 2))
             with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
                 loop.call_soon_threadsafe(ready)
@@ -298,6 +306,7 @@ def serve(config: Config) -> int:
     A second signal ends the process at once; what was answered is on disk all the same.
     """
     sys.setswitchinterval(_SWITCH_INTERVAL_S)
+    gc.set_threshold(*_COLLECT_AT)
     try:
         with (
             logging_to_stderr(config.log_level, config.log_format),

@@ -133,7 +133,7 @@ _CONTENT_FIELDS = (
 def prepare(exchanges: Iterable[Exchange], vault: Vault) -> list[Prepared]:
     """Normalise, digest and seal the texts of exchanges, away from the writer."""
     made: dict[str, tuple[bytes, Kept] | None] = {}
-    sealed: dict[str, bytes | None] = {}
+    labels: dict[tuple[tuple[str, str], ...], tuple[str, bytes | None]] = {}
 
     def text_of(text: str) -> tuple[bytes, Kept] | None:
         if text not in made:
@@ -141,10 +141,12 @@ def prepare(exchanges: Iterable[Exchange], vault: Vault) -> list[Prepared]:
             made[text] = None if digest is None else (digest, vault.keep(text, digest))
         return made[text]
 
-    def labels_of(labels: str) -> bytes | None:
-        if labels not in sealed:
-            sealed[labels] = vault.seal(labels, vault.labels_key(labels))
-        return sealed[labels]
+    def labels_of(attributes: Mapping[str, str]) -> tuple[str, bytes | None]:
+        key = tuple(attributes.items())
+        if key not in labels:
+            content = to_json(attributes)
+            labels[key] = content, vault.seal(content, vault.labels_key(content))
+        return labels[key]
 
     return [_prepare(exchange, text_of, labels_of) for exchange in exchanges]
 
@@ -152,14 +154,14 @@ def prepare(exchanges: Iterable[Exchange], vault: Vault) -> list[Prepared]:
 def _prepare(
     exchange: Exchange,
     text_of: Callable[[str], tuple[bytes, Kept] | None],
-    labels_of: Callable[[str], bytes | None],
+    labels_of: Callable[[Mapping[str, str]], tuple[str, bytes | None]],
 ) -> Prepared:
     spellings = ((exchange.prompt, PROMPT), (exchange.response, RESPONSE), (exchange.system, SYSTEM))
     texts = [text_of(text) if text else None for text, _ in spellings]
     keys = [None if text is None else text[0] for text in texts]
     if keys[0] is None:
         raise InvalidError("prompt is empty: send the text that was asked", field="prompt", reason="empty_prompt")
-    labels = to_json(exchange.attributes)
+    labels, sealed_labels = labels_of(exchange.attributes)
     return Prepared(
         exchange.exchange_id,
         (
@@ -175,7 +177,7 @@ def _prepare(
             labels,
         ),
         tuple((text[0], use, text[1]) for text, (_, use) in zip(texts, spellings, strict=True) if text is not None),
-        labels_of(labels),
+        sealed_labels,
     )
 
 

@@ -18,9 +18,9 @@ READERS_MAX = 32
 
 _APPLICATION_ID = 0x636F7465  # "cote"
 _BUSY_MS = 5_000
-_WAL_BYTES_MAX = 128 * 1024 * 1024
+_WAL_BYTES_MAX = 256 * 1024 * 1024
 # Random ids and digests dirty an index page a row: the longer the log, the more of them share a page's write.
-_WAL_CHECKPOINT_PAGES = 16_000
+_WAL_CHECKPOINT_PAGES = 48_000
 _CACHE_KIB = 64 * 1024
 
 

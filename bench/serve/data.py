@@ -56,11 +56,21 @@ def mould(exchanges: int, seed: int) -> Mould:
     )
 
 
-def moulded(exchanges: int, batches: int, seed: int) -> Iterator[list[Exchange]]:
-    """The exchanges that the first batches of a mould hold."""
+def rows(exchanges: int, batches: int, seed: int) -> Iterator[list[tuple[str, str, int, str, str]]]:
+    """What the first batches of a mould hold: id, account, time, prompt and response of each exchange."""
+    made = [_exchange(number, _MARK, random.Random(f"{seed}/{number}")) for number in range(exchanges)]
     for batch in range(batches):
         mark = f"{batch:08x}"
-        yield [_exchange(number, mark, random.Random(f"{seed}/{number}")) for number in range(exchanges)]
+        yield [
+            (
+                e.exchange_id.replace(_MARK, mark),
+                e.account_id,
+                e.time_us,
+                e.prompt.replace(_MARK, mark),
+                e.response.replace(_MARK, mark),
+            )
+            for e in made
+        ]
 
 
 def _exchange(number: int, mark: str, draw: random.Random) -> Exchange:

@@ -11,7 +11,11 @@ from contextlib import contextmanager
 from pathlib import Path
 from types import TracebackType
 
+import grpc
+from grpc_health.v1 import health_pb2, health_pb2_grpc
+
 from coterie.client import Client, RetryPolicy
+from coterie.server.app import CLUSTERING
 
 _START_S_MAX = 600.0
 _LOOK_S = 0.5
@@ -59,6 +63,17 @@ class Service:
                     raise TimeoutError("it never came true")
                 time.sleep(_LOOK_S)
         return time.monotonic() - self.started_s
+
+    def wait_until_warm(self) -> None:
+        """Wait until the model answers and clustering is compiled: what goes on at the start is no part of a figure."""
+        with grpc.insecure_channel(self.address) as channel:
+            health = health_pb2_grpc.HealthStub(channel)
+            for name in ("", CLUSTERING):
+                request = health_pb2.HealthCheckRequest(service=name)
+                while health.Check(request, timeout=10).status != health_pb2.HealthCheckResponse.SERVING:
+                    if time.monotonic() - self.started_s > _START_S_MAX:
+                        raise TimeoutError(f"{name or 'the service'} is not ready")
+                    time.sleep(_LOOK_S)
 
     def memory_mb(self) -> float:
         """Resident memory now, MB."""

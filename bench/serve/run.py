@@ -65,9 +65,9 @@ def main() -> int:
 
 
 def _ingest(cache: Path, options: argparse.Namespace) -> dict[str, Any]:
-    raw_before = ingest.raw_sqlite(cache / "serve-raw", options.seed)
+    raw_before = ingest.raw_sqlite(cache / "serve-raw", options.exchanges, options.seed)
     durable = ingest.durable(cache / "serve-ingest", options.exchanges, options.seed)
-    raw_after = ingest.raw_sqlite(cache / "serve-raw", options.seed)
+    raw_after = ingest.raw_sqlite(cache / "serve-raw", options.exchanges, options.seed)
     for name in ("serve-raw", "serve-ingest"):
         shutil.rmtree(cache / name)
     raw = (raw_before["exchanges_per_s"] + raw_after["exchanges_per_s"]) / 2

@@ -16,9 +16,9 @@ def test_a_mould_gives_batches_in_which_every_id_and_prompt_is_new():
         assert list(stream.exchanges) == list(unary.exchanges)
         seen |= {(exchange.exchange_id, exchange.prompt) for exchange in stream.exchanges}
     assert len({id_ for id_, _ in seen}) == len({prompt for _, prompt in seen}) == 100
-    first = next(data.moulded(20, 1, seed=3))
-    again = ingest_service_pb2.IngestRequest.FromString(mould.stream_request(0)).exchanges
-    assert [exchange.prompt for exchange in first] == [exchange.prompt for exchange in again]
+    _, second = data.rows(20, 2, seed=3)
+    again = ingest_service_pb2.IngestRequest.FromString(mould.stream_request(1)).exchanges
+    assert [row[3] for row in second] == [exchange.prompt for exchange in again]
 
 
 @pytest.mark.parametrize(("share", "reached"), [(0.49, False), (0.5, True)])
