@@ -526,9 +526,7 @@ class Engine:
             ConflictError: the name is taken by other items.
         """
         check_benchmark(name, items)
-        benchmark = self.store.register_benchmark(name, items, _now_us())
-        self._loop.wake()
-        return benchmark
+        return self.store.register_benchmark(name, items, _now_us())
 
     def benchmarks(self) -> list[Benchmark]:
         """Registered benchmarks, by name."""

@@ -365,7 +365,8 @@ class _TextIds:
 
 
 def _queue(uses: int) -> int | None:
-    if uses & (PROMPT | ITEM):
+    # An item waits only once it is asked: what matches items reads them in another model's space.
+    if uses & PROMPT:
         return 0
     return 1 if uses & RESPONSE else None
 
@@ -594,7 +595,7 @@ def _insert_event(transaction: Transaction, run_id: str, finding_id: str, cause:
 
 
 def register_benchmark(transaction: Transaction, name: str, items: Sequence[BenchmarkItem], time_us: int) -> Benchmark:
-    """Record a benchmark; its texts join the embedding queue."""
+    """Record a benchmark."""
     vault = transaction.vault
     digests = [vault.digest(normalise(item.text)) for item in items]
     texts = _TextIds(transaction, set(digests))

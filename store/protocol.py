@@ -187,7 +187,7 @@ class Store(Protocol):
     # --- texts and vectors
 
     def pending_texts(self, limit: int) -> list[tuple[TextId, str]]:
-        """The next texts to embed: prompts and benchmark items, then responses, oldest first."""
+        """The next texts to embed: prompts, then responses, oldest first."""
         ...
 
     def oldest_pending(self) -> TextId:
@@ -684,7 +684,7 @@ class Store(Protocol):
     # --- benchmarks
 
     def register_benchmark(self, name: str, items: Sequence[BenchmarkItem], time_us: int) -> Benchmark:
-        """Record a benchmark; its texts join the embedding queue. The same items again change nothing.
+        """Record a benchmark; its texts wait for no vector of their own. The same items again change nothing.
 
         Raises:
             InvalidError: no items, too many, an empty text, or an item id twice.

@@ -22,11 +22,11 @@ def searchable(store: SqliteStore, field: TextField, after: int = 0) -> list[str
     return store.texts(store.vectors_since(field, after, 100)[1])
 
 
-def test_prompts_and_items_come_before_responses_oldest_first(store: SqliteStore, exchange: Make) -> None:
+def test_prompts_come_before_responses_oldest_first_and_items_not_at_all(store: SqliteStore, exchange: Make) -> None:
     store.append([exchange(1, response="answer 1", system="system 1"), exchange(2, response="answer 2")])
     store.register_benchmark("b", [BenchmarkItem("i", "item 1")], 1)
     store.append([exchange(3, response="answer 3")])
-    expected = ["prompt 1", "prompt 2", "item 1", "prompt 3", "answer 1", "answer 2", "answer 3"]
+    expected = ["prompt 1", "prompt 2", "prompt 3", "answer 1", "answer 2", "answer 3"]
     assert queue(store) == expected
     assert queue(store, limit=2) == expected[:2]
     assert store.pending_count() == len(expected)
@@ -156,12 +156,23 @@ def test_a_rejected_exchange_makes_nothing_searchable(store: SqliteStore, exchan
     assert searchable(store, TextField.PROMPT) == ["prompt 1"]
 
 
-def test_a_benchmark_item_is_searchable_only_once_it_is_asked(store: SqliteStore, exchange: Make, embed: Embed) -> None:
-    store.register_benchmark("b", [BenchmarkItem("i", "item")], 1)
+def test_a_benchmark_item_waits_and_is_searchable_only_once_it_is_asked(
+    store: SqliteStore, exchange: Make, embed: Embed
+) -> None:
+    store.register_benchmark("b", [BenchmarkItem("i", "item"), BenchmarkItem("j", "another")], 1)
+    assert queue(store) == []
+    store.append([exchange(1, prompt="item", response="another")])
+    assert queue(store) == ["item", "another"]
     embed(store)
-    assert searchable(store, TextField.PROMPT) == []
-    store.append([exchange(1, prompt="item")])
     assert searchable(store, TextField.PROMPT) == ["item"]
+
+
+def test_a_text_that_waits_goes_on_waiting_when_it_becomes_an_item(store: SqliteStore, exchange: Make) -> None:
+    store.append([exchange(1, prompt="item")])
+    store.register_benchmark("b", [BenchmarkItem("i", "item")], 1)
+    assert queue(store) == ["item"]
+    store.erase_account("a", 1)
+    assert queue(store) == []
 
 
 def test_a_vector_put_twice_stays_the_first(store: SqliteStore, exchange: Make, unit: Unit) -> None:
