@@ -48,7 +48,7 @@ class ProgramIndex:
             if self._weighted is None:
                 self._weighted = self._weigh()
             weighted = self._weighted
-        scores = (_held([features for _, features in asked]) @ weighted.T).tocsr()
+        scores = (_held([features for _, features in asked]) @ weighted).tocsr()
         rows, items = [], []
         for place, (row, _) in enumerate(asked):
             within = slice(scores.indptr[place], scores.indptr[place + 1])
@@ -68,7 +68,7 @@ class ProgramIndex:
         # The square root leaves an item of few words behind one of many that is held as well.
         scaled = (sparse.diags(1.0 / np.sqrt(np.maximum(total, 1e-9))) @ weighted).tocsr()
         scaled.eliminate_zeros()
-        return scaled
+        return scaled.T.tocsr()  # a row for each word, so that a search reads those of its words alone
 
 
 def _features(text: str) -> NDArray[np.int64]:

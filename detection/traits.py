@@ -2,6 +2,7 @@
 
 import re
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import pairwise
 from typing import ClassVar
 
@@ -10,6 +11,8 @@ _NUMBER = re.compile(r"\d+(?:[.,]\d+)*")
 _WORD = re.compile(r"[^\W\d_]+")
 _CAMEL = re.compile(r"(?<=[a-z])(?=[A-Z])")
 _IDEOGRAPH = re.compile(r"[぀-ヿ㐀-鿿가-힯]")
+_NO_SIGNS = re.compile(r"[\W_]+")
+_DIGITS = re.compile(r"\d+")
 _OPTION = re.compile(r"^\s*\(?[A-Ha-h1-8][.):]\s*(\S.*?)\s*$", re.MULTILINE)
 _PROGRAM = re.compile(
     r"```|^\s*(?:def \w+\(|#include\b|func \w+\(|fn \w+[(<]|public (?:static|class)\b|function \w+\()", re.MULTILINE
@@ -45,55 +48,80 @@ _COMMON = frozenset(
 """Words that say nothing of the subject: function words, what a task is asked with, and code's own words."""
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Traits:
-    """What of a text is compared.
+    """What of a text is compared, each made when it is first asked for: most pairs are told apart by a few of them.
 
     Attributes:
-        shingles: runs of 8 letters and digits, case folded.
-        letter_shingles: runs of 8 letters, for texts whose numbers were changed.
-        length: letters and digits.
-        numbers: as digits, however they are written in English or with separators.
-        asked_numbers: the same without those of the options, which a hidden item often leaves out.
-        number_pairs: digits that follow each other in the text, options left out.
-        words: stems of the words that say something of the subject; ideographs one by one; parts of identifiers.
-        options: the answers to choose from.
-        is_code: whether it looks like a program.
+        text: its first characters, up to `CHARACTERS_MAX`.
     """
 
-    shingles: frozenset[str]
-    letter_shingles: frozenset[str]
-    length: int
-    numbers: frozenset[str]
-    asked_numbers: frozenset[str]
-    number_pairs: frozenset[tuple[str, str]]
-    words: frozenset[str]
-    options: frozenset[str]
-    is_code: bool
+    text: str
 
     CHARACTERS_MAX: ClassVar[int] = 40_000
     """Characters of a text that are looked at."""
 
+    @cached_property
+    def shingles(self) -> frozenset[str]:
+        """Runs of 8 letters and digits, case folded."""
+        return _runs(self._signs)
+
+    @cached_property
+    def letter_shingles(self) -> frozenset[str]:
+        """Runs of 8 letters, for texts whose numbers were changed."""
+        return _runs(_DIGITS.sub("", self._signs))
+
+    @cached_property
+    def length(self) -> int:
+        """Letters and digits."""
+        return len(self._signs)
+
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """As digits, however they are written in English or with separators."""
+        return _numbers(self.text, self._words)
+
+    @cached_property
+    def asked_numbers(self) -> frozenset[str]:
+        """The same without those of the options, which a hidden item often leaves out."""
+        return self.numbers if self._asked == self.text else _numbers(self._asked, _words(self._asked))
+
+    @cached_property
+    def number_pairs(self) -> frozenset[tuple[str, str]]:
+        """Digits that follow each other in the text, options left out."""
+        return frozenset(pairwise(_canonical(number) for number in _NUMBER.findall(self._asked)))
+
+    @cached_property
+    def words(self) -> frozenset[str]:
+        """Stems of the words that say something of the subject; ideographs one by one; parts of identifiers."""
+        return frozenset(_stems(self._words))
+
+    @cached_property
+    def options(self) -> frozenset[str]:
+        """The answers to choose from."""
+        return frozenset(_NO_SIGNS.sub("", option.casefold()) for option in _OPTION.findall(self.text)) - {""}
+
+    @cached_property
+    def is_code(self) -> bool:
+        """Whether it looks like a program."""
+        return is_program(self.text)
+
+    @cached_property
+    def _signs(self) -> str:
+        return _NO_SIGNS.sub("", self.text.casefold())
+
+    @cached_property
+    def _asked(self) -> str:
+        return _OPTION.sub("", self.text)
+
+    @cached_property
+    def _words(self) -> list[str]:
+        return _words(self.text)
+
 
 def find_traits(text: str) -> Traits:
-    """Everything of a text that pairs are compared by. Cost: its length, up to a bound."""
-    text = text[: Traits.CHARACTERS_MAX]
-    folded = text.casefold()
-    signs = re.sub(r"[\W_]+", "", folded)
-    asked = _OPTION.sub("", text)
-    sequence = [_canonical(number) for number in _NUMBER.findall(asked)]
-    words = _words(text)
-    return Traits(
-        shingles=_runs(signs),
-        letter_shingles=_runs(re.sub(r"\d+", "", signs)),
-        length=len(signs),
-        numbers=_numbers(text, words),
-        asked_numbers=_numbers(asked, _words(asked)),
-        number_pairs=frozenset(pairwise(sequence)),
-        words=frozenset(_stems(words)),
-        options=frozenset(re.sub(r"[\W_]+", "", option.casefold()) for option in _OPTION.findall(text)) - {""},
-        is_code=is_program(text),
-    )
+    """Everything of a text that pairs are compared by. Cost of all of it: the text's length, up to a bound."""
+    return Traits(text[: Traits.CHARACTERS_MAX])
 
 
 def is_program(text: str) -> bool:
@@ -140,7 +168,7 @@ def _canonical(number: str) -> str:
 def _stems(words: list[str]) -> list[str]:
     stems = []
     for word in words:
-        if _IDEOGRAPH.search(word):
+        if not word.isascii() and _IDEOGRAPH.search(word):
             stems += _IDEOGRAPH.findall(word)
         elif len(word) >= 3 and word not in _COMMON and word not in _NUMBER_WORDS:
             stems.append(word[:_STEM_CHARACTERS])

@@ -13,7 +13,7 @@ from coterie.index import VectorIndex
 from coterie.server.multilingual import Multilingual
 from coterie.store import Store
 
-_NEAREST = 5
+NEAREST = 5
 """Distinct item texts looked at by meaning, over all benchmarks; the item of a hidden text is among them."""
 
 PROBES = 24
@@ -156,7 +156,7 @@ def find_candidates(
 
     Cost: linear in the texts and their length.
     """
-    near, cosines = meanings.search(vectors, _NEAREST)
+    near, cosines = meanings.search(vectors, NEAREST)
     row, slot = np.nonzero(near >= 0)
     held_by, held, _ = wordings.search(texts)
     program, task = programs.search(texts)

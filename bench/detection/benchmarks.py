@@ -26,7 +26,7 @@ from numpy.typing import NDArray
 
 from bench.detection.vectors import VectorCache
 from coterie.detection import FingerprintIndex, ProgramIndex, detect_languages, match_items
-from coterie.detection.benchmarks import held_wording, pair_features, rules_out
+from coterie.detection.benchmarks import held_wording, margins, pair_features, rules_out
 from coterie.detection.fingerprints import shingle_hashes
 from coterie.detection.traits import find_traits
 from coterie.domain import normalise
@@ -41,6 +41,10 @@ ORIGINALS = {
     "humaneval_python": ("rephrased Python", "humaneval/HumanEval/"),
     "abstract_algebra_test_chinese": ("Chinese: abstract algebra", "abstract_algebra_test/"),
 }
+
+
+ORDINARY_WEIGHT = 50.0
+"""What an ordinary prompt counts among translated pairs: in traffic they are the rule."""
 
 
 @dataclass(frozen=True)
@@ -158,8 +162,12 @@ def tuned_limit(measure: Callable[[float], float], values: NDArray[np.float64]) 
     return float(max(limits, key=measure))
 
 
-def fit(texts: list[str], items: list[str], truth: list[int], pairs: Candidates) -> None:
-    """Print logistic regression weights for pairs of one language, of two, and of programs."""
+def fit(texts: list[str], items: list[str], truth: list[int], pairs: Candidates, ordinary: list[bool]) -> None:
+    """Print logistic regression weights for pairs of one language, of two, and of programs.
+
+    Args:
+        ordinary: which texts are ordinary prompts.
+    """
     from sklearn.linear_model import LogisticRegression
 
     known = np.unique(pairs.item).tolist()
@@ -167,18 +175,28 @@ def fit(texts: list[str], items: list[str], truth: list[int], pairs: Candidates)
     of_texts = detect_languages(texts).tolist()
     of_item = lru_cache(maxsize=16_384)(lambda one: find_traits(items[one]))
     of_text = lru_cache(maxsize=1)(lambda row: find_traits(texts[row]))
-    rows: dict[str, list[tuple[tuple[float, ...], bool]]] = {"rephrased": [], "translated": [], "ported": []}
-    for row, number, likeness in zip(pairs.text.tolist(), pairs.item.tolist(), pairs.similarity.tolist(), strict=True):
+    rows: dict[str, list[tuple[tuple[float, ...], bool, bool]]] = {"rephrased": [], "translated": [], "ported": []}
+    columns = zip(
+        pairs.text.tolist(),
+        pairs.item.tolist(),
+        pairs.similarity.tolist(),
+        margins(pairs.text, pairs.similarity).tolist(),
+        strict=True,
+    )
+    for row, number, likeness, margin in columns:
         one, other = of_text(row), of_item(number)
         same_language = of_texts[row] == of_items[number]
         if held_wording(one, other) or rules_out(one, other, likeness, same_language=same_language):
             continue
         kind = "ported" if one.is_code and other.is_code else "rephrased" if same_language else "translated"
-        rows[kind].append((pair_features(one, other, likeness), truth[row] == number))
+        found_in = pair_features(one, other, likeness, margin)
+        rows[kind].append((found_in, truth[row] == number, ordinary[row]))
     for kind, found in rows.items():
-        columns = 4 if kind == "translated" else 7  # words and wording do not stay in a translation
-        features, is_it = np.array([row[:columns] for row, _ in found]), np.array([right for _, right in found])
-        model = LogisticRegression(C=10, max_iter=3_000).fit(features, is_it)
+        # Words and wording do not stay in a translation, where the margin says something.
+        used = [0, 1, 2, 3, 7] if kind == "translated" else list(range(7))
+        features, is_it = np.array([row for row, *_ in found])[:, used], np.array([right for _, right, _ in found])
+        weight = np.array([ORDINARY_WEIGHT if kind == "translated" and common else 1.0 for *_, common in found])
+        model = LogisticRegression(C=10, max_iter=3_000).fit(features, is_it, sample_weight=weight)
         print(kind, len(found), [round(float(weight), 2) for weight in model.coef_[0]], model.intercept_.round(2))
         log_odds = model.decision_function(features)
         for limit in (-2.0, -1.0, -0.5, 0.0, 0.5, 1.0):
@@ -206,7 +224,7 @@ def measure(corpus: Path, cache: VectorCache, each: int, seed: int, *, fitting: 
     started = time.process_time()
     pairs = candidates(texts, items, vectors, of_items)
     if fitting:
-        fit(texts, items, truth, pairs)
+        fit(texts, items, truth, pairs, [one.kind == "ordinary" for one in queries])
         return {}
     answer: dict[int, int] = {}
     for pair in match_items(texts, items, pairs.text, pairs.item, pairs.similarity):
@@ -280,6 +298,8 @@ def main() -> None:
         "peak_rss_mb": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024,
         **report,
     }
+    if options.out.exists():  # what matching costs is measured apart
+        record |= {name: value for name, value in json.loads(options.out.read_text("utf-8")).items() if name == "cost"}
     options.out.parent.mkdir(parents=True, exist_ok=True)
     options.out.write_text(json.dumps(record, indent=1) + "\n", encoding="utf-8")
     print(json.dumps(record, indent=1))

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from coterie.detection import METHODS, match_items
-from coterie.detection.benchmarks import judge_pair
+from coterie.detection.benchmarks import judge_pair, margins
 from coterie.detection.traits import find_traits
 
 ITEM = (
@@ -22,8 +22,8 @@ TASK = '''def longest_plateau(heights: List[int]) -> int:
     """'''
 
 
-def judged(text, item, cosine, *, same_language=True):
-    return judge_pair(find_traits(text), find_traits(item), cosine, same_language=same_language)[0]
+def judged(text, item, cosine, *, margin=0.1, same_language=True):
+    return judge_pair(find_traits(text), find_traits(item), cosine, margin, lambda: same_language)[0]
 
 
 @pytest.mark.parametrize(
@@ -72,6 +72,21 @@ def test_a_question_of_the_same_subject_is_none():
 def test_questions_without_numbers_do_not_agree_in_them():
     assert judged("what is the population size of south africa", "What is the population of the country?", 0.69) == ""
     assert judged("How do I bake a potato?", "How do I bake a salmon in the oven of a stove?", 0.69) == ""
+
+
+def test_a_translation_without_numbers_stands_out_among_its_neighbours():
+    question = "Welches Metall ist bei Zimmertemperatur flüssig?"
+    item = "Which metal is liquid at room temperature?"
+    assert judged(question, item, 0.66, margin=0.2, same_language=False) == "translated"
+    assert judged(question, item, 0.66, margin=0.05, same_language=False) == ""
+    assert judged("hallo", item, 0.55, margin=0.15, same_language=False) == ""  # the most among few items
+
+
+def test_margins_are_over_the_others_and_count_an_item_of_two_benchmarks_once():
+    text = np.array([0, 0, 0, 0, 1, 2, 2], np.int32)
+    similarity = np.array([0.9, 0.6, 0.5, 0.9, 0.7, 0.8, 0.1], np.float32)
+    expected = [0.35, 0.6 - 0.7, 0.5 - 0.75, 0.35, 0.3, 0.4, 0.1 - 0.8]
+    assert margins(text, similarity) == pytest.approx(expected, abs=1e-6)
 
 
 def test_a_translation_needs_nearness_and_numbers():

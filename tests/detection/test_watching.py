@@ -108,7 +108,7 @@ def test_a_slice_of_the_list_fits_and_a_subject_of_its_own_or_another_does_not()
     subject = world.subject()
     pool = vectors(world, subject, 300, 2.0)
     slices = [fits_pool(vectors(world, subject, 12, 2.0), pool, seed=seed) for seed in range(40)]
-    assert np.mean(slices) >= 0.75  # nine in ten are expected
+    assert np.mean(slices) >= 0.85  # 19 in 20 are expected
     for seed in range(20):
         inside = world.subject(around=subject, spread=0.8)
         assert not fits_pool(vectors(world, inside, 12, 1.2), pool, seed=seed)
