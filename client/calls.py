@@ -194,6 +194,12 @@ def _runs_page(page: types_pb2.PageRequest) -> Call[Page[Run]]:
     )
 
 
+def newest_run() -> Call[Run | None]:
+    """The newest run; None where there is none yet."""
+    first = _runs_page(types_pb2.PageRequest(page_size=1))
+    return Call(first.send, lambda answer: next(iter(first.parse(answer).items), None))
+
+
 def list_findings(
     run_id: str, kind: FindingKind | None, review: ReviewState | None, account_id: str, limit: int
 ) -> Listing[Finding]:

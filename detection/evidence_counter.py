@@ -64,8 +64,8 @@ def _organisation(pool: PoolView) -> Evidence | None:
         value=float(len(named)),
         null="none: an effect size",
         summary=(
-            f"{len(named)} of {len(pool.accounts)} accounts belong to {organisations} organisation(s), "
-            "each counted as one customer."
+            f"{len(named)} of {len(pool.accounts)} accounts belong to {organisations} "
+            f"organisation{'' if organisations == 1 else 's'}, each counted as one customer."
         ),
     )
 

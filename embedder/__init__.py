@@ -6,7 +6,7 @@ Importing this package does not import torch; `load_encoder` does, when the mode
 from coterie.embedder.encoder import Encoder, ObservedEncoder
 from coterie.embedder.golden import self_test
 from coterie.embedder.hashing import HashEncoder
-from coterie.embedder.loading import DEFAULT_MODEL, MULTILINGUAL_MODEL, load_encoder
+from coterie.embedder.loading import DEFAULT_MODEL, MULTILINGUAL_MODEL, is_encoder_name, load_encoder
 
 __all__ = [
     "DEFAULT_MODEL",
@@ -14,6 +14,7 @@ __all__ = [
     "Encoder",
     "HashEncoder",
     "ObservedEncoder",
+    "is_encoder_name",
     "load_encoder",
     "self_test",
 ]

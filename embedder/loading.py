@@ -55,6 +55,11 @@ _HASH_NAME = re.compile(r"hash(?:-(\d{1,5}))?")
 _FINGERPRINTED = ("*.safetensors", "*.bin", "*.json", "*.txt", "*.model")
 
 
+def is_encoder_name(name: str) -> bool:
+    """Whether a name reads as one of an embedding model: packaged here, `hash`, or of sentence-transformers."""
+    return name in _PACKAGED or bool(_HASH_NAME.fullmatch(name)) or name.startswith("sentence-transformers/")
+
+
 def load_encoder(name: str = DEFAULT_MODEL, *, device: str = "auto") -> Encoder:
     """Load an encoder by name.
 

@@ -316,7 +316,7 @@ class Guard:
             )
 
     def _used(self, token: Token) -> None:
-        used_us = self._now_us() // _HOUR_US * _HOUR_US
+        used_us = max(self._now_us() // _HOUR_US * _HOUR_US, token.created_us)  # never before it was made
         if used_us <= self._used_us.get(token.token_id, 0):
             return
         try:

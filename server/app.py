@@ -2,12 +2,14 @@
 
 import asyncio
 import contextlib
+import errno
 import gc
 import logging
 import os
 import pwd
 import shutil
 import signal
+import socket
 import sys
 import tempfile
 import threading
@@ -172,6 +174,7 @@ class Server:
                 f"cannot listen on {listen}: the path of a socket has at most {_SOCKET_PATH_BYTES_MAX} bytes; "
                 "choose a shorter one"
             )
+        _check_free(listen)
         certificates = Certificates(files) if (files := self._tls_of(listen)) else None
         try:
             if certificates:
@@ -298,6 +301,33 @@ class Server:
         explore_service_pb2_grpc.add_ExploreServiceServicer_to_server(ExploreService(self._desk), self._grpc)
         health_pb2_grpc.add_HealthServicer_to_server(self._health, self._grpc)
         reflection.enable_server_reflection((*SERVICE_NAMES, health.SERVICE_NAME, reflection.SERVICE_NAME), self._grpc)
+
+
+def _check_free(listen: str) -> None:
+    """Try to bind an address, since gRPC says why it cannot in a line of its own on stderr, and not to us.
+
+    Raises:
+        UnavailableError: it is taken, or not this machine's.
+    """
+    host, _, port = listen.rpartition(":")
+    if listen.startswith("unix:"):
+        return
+    try:
+        places = socket.getaddrinfo(host.strip("[]"), int(port), type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        for family, kind, protocol, _, address in places:
+            with socket.socket(family, kind, protocol) as probe:
+                probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+                probe.bind(address)
+    except OSError as error:
+        why = _BIND_ERRORS.get(error.errno or 0, error.strerror)
+        raise UnavailableError(f"cannot listen on {listen}: {why}; choose another with --listen HOST:PORT") from error
+
+
+_BIND_ERRORS = {
+    errno.EADDRINUSE: "another program has that port, perhaps a coterie that runs already",
+    errno.EADDRNOTAVAIL: "that is no address of this machine",
+    errno.EACCES: "ports below 1024 are the administrator's",
+}
 
 
 def serve(config: Config) -> int:
@@ -442,7 +472,7 @@ async def _serve(engine: Engine, operations: Operations) -> None:
     beating = asyncio.ensure_future(operations.beat())
     with _private_folder() as folder:
         private = f"unix:{folder / _SOCKET}" if config.console_listen else ""
-        console = None
+        console, address = None, ""
         try:
             server.check_exposure()
             address = await server.start(config.listen, also=private)
@@ -458,7 +488,8 @@ async def _serve(engine: Engine, operations: Operations) -> None:
             emit(_LOGGER, logging.INFO, "draining", delay_s=config.drain_delay_s)
             await server.drain(config.drain_delay_s)
         finally:
-            emit(_LOGGER, logging.INFO, "stopping", grace_s=config.shutdown_grace_s)
+            if address:
+                emit(_LOGGER, logging.INFO, "stopping", grace_s=config.shutdown_grace_s)
             operations.drain()
             await asyncio.wrap_future(_on_a_thread(operations.close))
             if console is not None:

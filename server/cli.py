@@ -235,7 +235,7 @@ def _add_slice(recluster: argparse.ArgumentParser) -> None:
         default=[],
         dest="answered_by",
         metavar="NAME",
-        help="only answered by this model; repeatable",
+        help="only what this model answered (the embedding model stands before the verb); repeatable",
     )
     part.add_argument("--account", action="append", default=[], metavar="ID", help="only of this account; repeatable")
     part.add_argument("--accounts-from", metavar="FILE", help="only of these accounts, one a line; - is stdin")
@@ -646,12 +646,25 @@ def _add_settings(serve: argparse.ArgumentParser) -> None:
     explained = setting_help()
     for item in dataclasses.fields(config.Config):
         if item.name not in ("data_dir", "model"):
+            # A switch may stand alone; its value is taken too, so that what a file turns on can be turned off.
+            switch: dict[str, Any] = {"nargs": "?", "const": "true"} if item.type is bool else {}
             serve.add_argument(
                 f"--{item.name.replace('_', '-')}",
                 dest=item.name,
-                metavar="VALUE",
-                help=f"{explained[item.name].replace('%', '%%')} (default: {item.default or 'none'})",
+                metavar=_SETTING_FORMS[item.type],
+                help=f"{explained[item.name].replace('%', '%%')} (default: {setting_text(item.default)})",
+                **switch,
             )
+
+
+_SETTING_FORMS: dict[Any, str] = {bool: "true|false", int: "N", float: "X", str: "VALUE"}
+
+
+def setting_text(value: object) -> str:
+    """A setting as one would write it; none for an empty one."""
+    if isinstance(value, bool):
+        return str(value).lower()
+    return f"{value:g}" if isinstance(value, float) and value < 1e6 else str(value) or "none"
 
 
 def setting_help() -> dict[str, str]:
@@ -662,8 +675,13 @@ def setting_help() -> dict[str, str]:
     for field, below in zip(body.body, body.body[1:], strict=False):
         if isinstance(field, ast.AnnAssign) and isinstance(below, ast.Expr) and isinstance(below.value, ast.Constant):
             assert isinstance(field.target, ast.Name)
-            explained[field.target.id] = " ".join(str(below.value.value).split()).rstrip(".")
+            explained[field.target.id] = _without_stop(str(below.value.value))
     return explained
+
+
+def _without_stop(text: str) -> str:
+    text = " ".join(text.split())
+    return text if text.endswith("...") else text.removesuffix(".")
 
 
 # Argument types

@@ -138,17 +138,19 @@ def audit_row_to_json(row: AuditRow) -> dict[str, Any]:
 
 def audit_table(rows: list[AuditRow]) -> Table:
     """One line a row."""
-    made = render.table("row", "time (UTC)", "caller", "action", "subject", "outcome", "request", right=("row",))
+    made = render.table(
+        "row", "time (UTC)", "caller", "action", "subject", "outcome",
+        right=("row",), whole=("time (UTC)", "action", "outcome"),
+    )  # fmt: skip
     for row in rows:
         entry = row.entry
         made.add_row(
             str(row.audit_id),
             render.moment(entry.time_us),
-            styled(entry.actor),
+            styled(entry.actor or "-", "" if entry.actor else "dim"),
             entry.action,
             shown(entry.subject),
-            Text(entry.outcome, style="" if entry.outcome == "allowed" else "red"),
-            shown(entry.request_id),
+            Text(entry.outcome.replace("_", " "), style="" if entry.outcome == "allowed" else "red"),
         )
     return made
 

@@ -464,7 +464,7 @@ def simulate(session: Session) -> int:
     }
     line = (
         f"{len(traffic.events):,} exchanges of {len(traffic.truth):,} accounts in {options.out / 'events.jsonl'}; "
-        f"{len(labels)} campaigns, named in {options.out / 'truth.json'}"
+        f"{render.counted(len(labels), 'campaign')}, named in {options.out / 'truth.json'}"
     )
     terminal.data(value, Text(line))
     terminal.suggest("ingest", str(options.out / "events.jsonl"))

@@ -43,7 +43,7 @@ def report(session: Session) -> int:
     if path is not None:
         terminal.data(
             {"file": str(path), "level": options.redact.value, "sha256": made.sha256},
-            Text(f"{shown(str(path))}: level {options.redact.value}, sha256 {made.sha256}"),
+            Text(f"{_written(path, options.out)}\nlevel {options.redact.value}, sha256 {made.sha256}"),
         )
         terminal.suggest("report", "--check", str(path))
     return 0
@@ -102,7 +102,9 @@ def export(session: Session) -> int:
     path = write_file(options.out, name, content)
     if path is not None:
         value = {"file": str(path), "format": options.format.value, "findings": names, "with_text": options.with_text}
-        terminal.data(value, Text(f"{shown(str(path))}: {len(names):,} findings, tlp:{options.tlp.value}"))
+        what = f"{render.counted(len(names), 'finding')}, tlp:{options.tlp.value}"
+        terminal.data(value, Text(f"{_written(path, options.out)}: {what}"))
+        terminal.suggest("export", "--check", str(path))
     return 0
 
 
@@ -130,8 +132,13 @@ def _check(session: Session) -> int:
         )
         table.add_row(*map(shown, cells))
     session.terminal.data({"file": str(path), "format": kind.value, "findings": found}, table)
-    session.terminal.say(f"coterie: {len(found):,} findings, valid as {kind.value}")
+    session.terminal.say(f"coterie: {render.counted(len(found), 'finding')}, valid as {kind.value}")
     return 0
+
+
+def _written(path: Path, asked: str | None) -> str:
+    """Where a file is: the whole path of one that nobody named."""
+    return f"written to {shown(str(path if asked else path.absolute()))}"
 
 
 def write_file(out: str | None, name: str, content: bytes) -> Path | None:

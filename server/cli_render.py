@@ -102,6 +102,11 @@ def number(value: float) -> str:
     return f"{value:.4g}"
 
 
+def counted(count: int, thing: str) -> str:
+    """How many of a thing there are: 1 finding, 1,118 findings."""
+    return f"{count:,} {thing}{'' if count == 1 else 's'}"
+
+
 def p_value(value: float | None) -> str:
     """A p-value to two digits; a dash for evidence that is an effect size."""
     if value is None:
@@ -117,18 +122,19 @@ def severity(value: Severity) -> Text:
 def findings_table(findings: Sequence[Finding]) -> Table:
     """One row a finding."""
     made = table(
-        "finding", "severity", "sure", "accounts", "lineage, review",
+        "finding", "severity", "sure", "accounts", "lineage", "review",
         right=("sure", "accounts"),
-        whole=("severity",),
+        whole=("severity", "lineage", "review"),
         ids=("finding",),
     )  # fmt: skip
     for finding in findings:
         made.add_row(
-            headline(finding),
-            severity(finding.severity).append(f"\n{finding.kind.value}", style="dim"),
+            headline(finding, with_kind=True),
+            severity(finding.severity),
             f"{finding.confidence:.2f}",
             number(len(finding.accounts)) + (f" +{number(len(finding.joined_since))}" if finding.joined_since else ""),
-            Text("\n").join((_lineage(finding), _state(finding))),
+            _lineage(finding),
+            _state(finding),
         )
     return made
 
@@ -238,9 +244,10 @@ def families_table(families: Sequence[Family]) -> Table:
     return made
 
 
-def headline(finding: Finding) -> Text:
-    """A finding's id, and its title below."""
-    return Text.assemble((shown(finding.finding_id), "bold"), "\n", shown(finding.title))
+def headline(finding: Finding, *, with_kind: bool = False) -> Text:
+    """A finding's id, and beside it what it claims where that is asked for, and its title below."""
+    kind = f" {finding.kind.value}" if with_kind else ""
+    return Text.assemble((shown(finding.finding_id), "bold"), (kind, "dim"), "\n", shown(finding.title))
 
 
 def finding_page(finding: Finding, reviews: Sequence[Review], exemplars: Sequence[Exchange]) -> Group:

@@ -136,8 +136,8 @@ class Config:
     """File of the key under which the audit record is chained (coterie key new FILE); empty chains it without one."""
     log_level: str = "info"
     """Least severity that is logged: debug, info, warning or error."""
-    log_format: str = "json"
-    """How log lines are written: json, an object a line, or text for people."""
+    log_format: str = "auto"
+    """How log lines are written: json, an object a line; text for people; auto is text on a terminal, else json."""
 
     def __post_init__(self) -> None:
         for item in fields(self):

@@ -130,11 +130,11 @@ class _Demo:
             traffic = simulate(self._config, lambda stage, share: meter.update(share, stage))
             write_traffic(traffic, self._folder)
         campaigns = _campaigns(traffic.truth)
+        hidden = f"{render.counted(len(campaigns), 'campaign')} of {sum(map(len, campaigns.values()))} accounts"
         self._out.print(
             Text(
                 f"{len(traffic.events):,} exchanges of {len(traffic.truth):,} accounts over {self._config.days} days, "
-                f"from {'the corpus' if corpus else 'built-in text'}. Hidden in it: {len(campaigns)} campaigns of "
-                f"{sum(len(members) for members in campaigns.values())} accounts."
+                f"from {'the corpus' if corpus else 'built-in text'}. Hidden in it: {hidden}."
             )
         )
         return traffic
@@ -208,7 +208,10 @@ class _Demo:
             ("coterie serve", "serve a data folder of your own"),
             ("coterie ingest FILE", 'JSON lines: {"exchange_id","account_id","time","prompt", ...}'),
             ("coterie recluster", "look for campaigns; then: findings, finding ID, account ID"),
-            ("coterie review ID confirmed --reason TEXT", "record what you made of a finding"),
+            (
+                "coterie review ID confirm --reason TEXT",
+                "record your decision: confirm, dismiss, watch, escalate",
+            ),
             ("coterie --help", "every verb"),
         ):
             steps.add_row(Text(command, style="cyan"), Text(what, style="dim"))

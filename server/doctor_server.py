@@ -2,18 +2,23 @@
 
 from collections.abc import Iterator
 from importlib.metadata import version
-from typing import Any
+from typing import Any, TypeVar
 
 import grpc
 from grpc_health.v1 import health_pb2, health_pb2_grpc
 from grpc_reflection.v1alpha.proto_reflection_descriptor_database import ProtoReflectionDescriptorDatabase
 
+from coterie.client import calls, calls_access
+from coterie.client.calls import Call
+from coterie.client.channel import Stubs
 from coterie.client.wire import error_from_rpc
-from coterie.domain import CoterieError
+from coterie.domain import CoterieError, Credential, Role, RunState
 from coterie.server.doctor import Diagnosis, fail, ok, warn
 
 _TIMEOUT_S = 10.0
 _PACKAGE = "coterie.v1."
+
+T = TypeVar("T")
 
 
 def examine_server(channel: grpc.Channel, address: str) -> Iterator[Diagnosis]:
@@ -29,11 +34,44 @@ def examine_server(channel: grpc.Channel, address: str) -> Iterator[Diagnosis]:
     else:
         yield fail("server", f"{address} is not serving", "see its /readyz and its log for the reason")
     try:
+        yield from _service(channel)
+    except grpc.RpcError as error:
+        yield warn("caller", str(error_from_rpc(error)), "give a token (--token-file), to look further")
+        return
+    try:
         yield from _contract(channel)
     except grpc.RpcError as error:
         yield warn("contract", str(error_from_rpc(error)), "give a token (--token-file), to compare the contracts")
     except CoterieError as error:
         yield warn("contract", str(error), "ask again")
+
+
+def _service(channel: grpc.Channel) -> Iterator[Diagnosis]:
+    """Who we are to the server, and how far it is with its work, where our role may ask that."""
+    stubs = Stubs.on(channel)
+    caller = _ask(stubs, calls_access.who_am_i())
+    if caller.credential is Credential.NONE:
+        yield ok("caller", "nobody in particular: the service is open, and whoever reaches it has every role")
+    else:
+        yield ok("caller", f"{caller.name}, {', '.join(sorted(caller.roles))}")
+    if not caller.may(Role.ANALYST):
+        yield warn("work", "this role may not ask for it", "ask as an analyst or administrator, to look further")
+        return
+    stats = _ask(stubs, calls.stats())
+    held = f"{stats.exchanges:,} exchanges of {stats.accounts:,} accounts"
+    waiting = f"{stats.pending_texts:,} texts wait for a vector" if stats.pending_texts else "every text has its vector"
+    yield ok("texts", f"{held}; {waiting}")
+    run = _ask(stubs, calls.newest_run())
+    if run is None:
+        yield ok("runs", "there was none yet (coterie recluster makes one)")
+    elif run.state is RunState.FAILED:
+        yield warn("runs", f"the newest, {run.run_id}, failed: {run.error}", "coterie recluster")
+    else:
+        yield ok("runs", f"the newest, {run.run_id}, is {run.state.value}")
+
+
+def _ask(stubs: Stubs, call: Call[T]) -> T:
+    return call.parse(call.send(stubs, _TIMEOUT_S))
 
 
 def _contract(channel: grpc.Channel) -> Iterator[Diagnosis]:

@@ -13,7 +13,8 @@ from typing import Any
 
 from coterie.server.requests import request_id
 
-LOG_FORMATS = ("json", "text")
+LOG_FORMATS = ("auto", "json", "text")
+"""`auto` is text on a terminal, and JSON everywhere else."""
 
 REPEATS_MAX = 20
 """Warnings and errors of one kind that are written in an interval; the rest is counted."""
@@ -23,14 +24,15 @@ _PLAIN = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ01234567
 
 
 @contextmanager
-def logging_to_stderr(level: str, log_format: str = "json") -> Iterator[None]:
+def logging_to_stderr(level: str, log_format: str = "auto") -> Iterator[None]:
     """While the context is open, send what coterie logs from `level` up to stderr, a line each.
 
     Args:
         log_format: one of `LOG_FORMATS`.
     """
     handler = logging.StreamHandler(sys.stderr)
-    handler.setFormatter(_JsonFormatter() if log_format == "json" else _TextFormatter())
+    as_text = sys.stderr.isatty() if log_format == "auto" else log_format == "text"
+    handler.setFormatter(_TextFormatter() if as_text else _JsonFormatter())
 
     def write(record: logging.LogRecord) -> None:
         with handler.lock or nullcontext():

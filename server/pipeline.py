@@ -16,6 +16,7 @@ from coterie.domain import (
     Watch,
     format_time,
 )
+from coterie.embedder import is_encoder_name
 from coterie.server.benchmarks import Benchmarks
 from coterie.server.config import Config
 from coterie.server.embedding import Embedding
@@ -30,6 +31,11 @@ from coterie.server.watching import EARLY, provisional
 from coterie.store import Store
 
 US_PER_DAY = 86_400_000_000
+
+_MODEL_HINT = (
+    "; a slice's model is the one that answered. The embedding model is the folder's, and named before the verb: "
+    "coterie --model NAME recluster"
+)
 
 GONE_FINDINGS_MAX = 500
 """Findings that went last, of which one that comes back is known again."""
@@ -133,7 +139,10 @@ class Pipeline:
             ("attributes", replace(within, attributes=part.attributes)),
         ):
             if none(search_filter):
-                raise InvalidError(f"the slice is empty: no exchange {period} passes {name}", field=f"slice.{name}")
+                hint = _MODEL_HINT if name == "models" and any(map(is_encoder_name, part.models)) else ""
+                raise InvalidError(
+                    f"the slice is empty: no exchange {period} passes {name}{hint}", field=f"slice.{name}"
+                )
         raise InvalidError(f"the slice is empty: no exchange {period} passes all its filters", field="slice")
 
     def _bounds(self, run: Run) -> tuple[int, int]:

@@ -78,10 +78,13 @@ class Refusals:
 
 
 def peer_name(peer: str) -> str:
-    """The address of a peer as gRPC names it (`ipv4:192.0.2.7:5012`, `ipv6:%5B::1%5D:5012`, `unix:`), without port."""
+    """The address of a peer as gRPC names it (`ipv4:192.0.2.7:5012`, `ipv6:%5B::1%5D:5012`, `unix:`), without port.
+
+    Whoever comes through the console comes by a local socket.
+    """
     kind, _, rest = unquote(peer).partition(":")
     if kind not in ("ipv4", "ipv6"):
-        return kind or "unknown"
+        return "local socket" if kind.startswith("unix") else "unknown"
     return rest.rpartition(":")[0].strip("[]")
 
 

@@ -396,6 +396,16 @@ def test_last_use_is_kept_to_the_hour(store: SqliteStore) -> None:
     assert [token.last_used_us for token, _ in store.tokens()] == [NOW_US + HOUR_US]
 
 
+def test_a_token_was_never_used_before_it_was_made(store: SqliteStore) -> None:
+    clock = Clock()
+    clock.now_us = NOW_US + HOUR_US // 2
+    guard = Guard(store, now_us=clock)
+    secret, token = guard.mint("a", [Role.ADMIN])
+    clock.now_us += HOUR_US // 4
+    guard.identify(bearer(secret))
+    assert [item.last_used_us for item in guard.tokens()] == [token.created_us]
+
+
 def test_ids_and_secrets_have_their_form_and_are_never_the_same(store: SqliteStore) -> None:
     guard = Guard(store)
     made = [guard.mint("same name", [Role.ADMIN]) for _ in range(8)]

@@ -157,6 +157,10 @@ def test_a_port_in_use_is_said_to_be(
     assert f"cannot listen on {first.address}" in second.log.read_text()
     assert "--listen" in second.log.read_text()
     assert "Traceback" not in second.log.read_text()
+    assert [line for line in second.log.read_text().splitlines() if not line.startswith("{")] == [
+        f"coterie: cannot listen on {first.address}: another program has that port, perhaps a coterie that runs "
+        "already; choose another with --listen HOST:PORT"
+    ]
 
 
 def test_a_second_server_on_the_folder_is_told_the_address_of_the_first(

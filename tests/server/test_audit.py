@@ -109,7 +109,7 @@ def test_what_a_role_does_not_cover_is_on_record_and_that_somebody_was_not_known
                 pytest.raises(UnauthenticatedError),
             ):
                 nobody.stats()
-            until(lambda: recorded(client) == [*before, ("get_stats", "unix", "unauthenticated")])
+            until(lambda: recorded(client) == [*before, ("get_stats", "local socket", "unauthenticated")])
     assert [(row.action, row.outcome, row.roles) for row in denied] == [
         ("get_stats", "denied", "ingest"),
         ("erase_account", "denied", "ingest"),

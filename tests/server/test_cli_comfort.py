@@ -306,3 +306,25 @@ def test_global_options_may_follow_the_verb(before: list[str], after: list[str])
 def test_an_option_of_the_verb_comes_first() -> None:
     options = cli.make_parser().parse_args(["--model", "hash", "search", "x", "--model", "m-1"])
     assert (options.model, options.answered_by) == ("hash", ["m-1"])
+
+
+# Settings
+
+
+def test_serve_says_what_a_setting_takes_and_what_it_is_by_default(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(SystemExit):
+        cli.main(["serve", "--help"])
+    said = " ".join(capsys.readouterr().out.split())
+    assert "--monolingual [true|false]" in said
+    assert "is not seen as one (default: false)" in said
+    assert "0 keeps all. At least window_days (default: 0)" in said
+    assert "cuda, cuda:1, ... (default: auto)" in said
+    assert "empty is never (default: none)" in said
+
+
+@pytest.mark.parametrize(
+    ("words", "value"), [([], None), (["--lazy-model"], "true"), (["--lazy-model", "false"], "false")]
+)
+def test_a_switch_may_stand_alone(words: list[str], value: str | None) -> None:
+    options = cli.make_parser().parse_args(["serve", *words, "--listen", "127.0.0.1:0"])
+    assert (options.lazy_model, options.listen) == (value, "127.0.0.1:0")

@@ -119,6 +119,7 @@ def test_a_report_of_a_finding_holds_no_text_by_default(coterie: Any, folder: Pa
     assert "f1 of 4 accounts" in html
     assert "&lt;b&gt;sdk&lt;/b&gt;" in html
     assert check_report(html) in out.replace("\n", "")
+    assert f"written to {Path.cwd()}/coterie-report-f1.html" in out.replace("\n", "")
     assert stat.S_IMODE(Path("coterie-report-f1.html").stat().st_mode) == 0o600
     assert audited(folder) == [("read_dossier", "f1")]
 
@@ -187,8 +188,10 @@ def test_texts_are_exported_when_asked_for_and_that_is_recorded(coterie: Any, fo
 
 
 def test_all_that_a_run_claims_is_exported(coterie: Any) -> None:
-    code, _, err = coterie("export", "--run", "r1", "--format", "csv")
+    code, out, err = coterie("export", "--run", "r1", "--format", "csv")
     assert code == 0, err
+    assert f"{Path.cwd()}/coterie-export-r1.csv: 2 findings" in out.replace("\n", "")
+    assert "export --check coterie-export-r1.csv" in err.replace("\n", "")
     code, out, _ = coterie("export", "--check", "coterie-export-r1.csv")
     assert code == 0
     assert "f1" in out

@@ -18,7 +18,8 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 
 from coterie.client import Client
-from coterie.domain import Exchange
+from coterie.client.channel import authorised
+from coterie.domain import Exchange, InvalidError, Role
 from coterie.server import Config, Engine, doctor, local_server
 from coterie.server.cli import main
 from coterie.server.doctor import Diagnosis, Status, examine, worst
@@ -205,6 +206,42 @@ def test_a_server_is_asked_whether_it_speaks_as_we_do(
     with grpc.insecure_channel("127.0.0.1:1") as channel:
         found = list(examine_server(channel, "127.0.0.1:1"))
     assert [item.status for item in found] == [Status.FAIL]
+
+
+def test_a_server_is_asked_who_we_are_and_how_far_it_is(
+    config: Config, script: Any, exchange: Any, until: Callable[..., None]
+) -> None:
+    def seen(token: str = "") -> dict[str, tuple[Status, str]]:
+        found = examine_server(authorised(channel, token or None), address)
+        return {item.check: (item.status, item.seen) for item in found if item.check not in ("server", "contract")}
+
+    with local_server(config, as_owner=False) as address, grpc.insecure_channel(address) as channel:
+        assert seen()["runs"] == (Status.OK, "there was none yet (coterie recluster makes one)")
+        with Client.connect(address) as client:
+            client.ingest([exchange(number) for number in range(9)])
+            until(lambda: not client.stats().pending_texts)
+            run = client.start_run()
+            until(lambda: client.get_run(run.run_id).state.finished)
+            assert seen() == {
+                "caller": (
+                    Status.OK, "nobody in particular: the service is open, and whoever reaches it has every role",
+                ),
+                "texts": (Status.OK, "9 exchanges of 7 accounts; every text has its vector"),
+                "runs": (Status.OK, f"the newest, {run.run_id}, is done"),
+            }  # fmt: skip
+            script.error = InvalidError("nothing to see")
+            failed = client.start_run()
+            until(lambda: client.get_run(failed.run_id).state.finished)
+            admin, _ = client.mint_token("root", [Role.ADMIN])
+        with Client.connect(address, token=admin) as client:
+            ingest, _ = client.mint_token("platform", [Role.INGEST])
+        assert seen(admin)["caller"] == (Status.OK, "root, admin")
+        assert seen(admin)["runs"] == (Status.WARN, f"the newest, {failed.run_id}, failed: nothing to see")
+        assert seen(ingest) == {
+            "caller": (Status.OK, "platform, ingest"), "work": (Status.WARN, "this role may not ask for it"),
+        }  # fmt: skip
+        assert list(seen()) == ["caller"]
+        assert seen()["caller"][0] is Status.WARN
 
 
 def test_the_verb_prints_and_exits_by_the_worst(

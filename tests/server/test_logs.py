@@ -2,6 +2,7 @@
 
 import json
 import logging
+import sys
 from collections.abc import Callable
 
 import pytest
@@ -27,6 +28,16 @@ def test_json_lines_carry_the_request_at_work_and_only_that(capsys: pytest.Captu
     assert "request_id" not in outside
     assert (inside["request_id"], inside["path"], inside["level"]) == ("r-1", "a b", "info")
     assert (plain["request_id"], plain["event"]) == ("r-1", "plain 7")
+
+
+@pytest.mark.parametrize(("terminal", "begins"), [(True, "2"), (False, "{")])
+def test_lines_are_for_people_on_a_terminal_and_for_programs_elsewhere(
+    terminal: bool, begins: str, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setattr(sys.stderr, "isatty", lambda: terminal)
+    with logging_to_stderr("info"):
+        emit(logging.getLogger("coterie.test"), logging.INFO, "something", n=1)
+    assert capsys.readouterr().err.startswith(begins)
 
 
 def test_text_stays_on_one_line_whatever_a_value_holds(capsys: pytest.CaptureFixture[str]) -> None:

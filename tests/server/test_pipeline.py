@@ -173,6 +173,7 @@ def test_a_slice_holds_what_passes_and_nothing_else(
     ("part", "named"),
     [
         (Slice(models=("m9",)), "passes models"),
+        (Slice(models=("all-MiniLM-L6-v2",)), "passes models; a slice's model is the one that answered"),
         (Slice(accounts=("nobody",), models=("m1",)), "passes account_ids"),
         (Slice(attributes={"asn": "9"}), "passes attributes"),
         (Slice(field=TextField.RESPONSE), "field is response"),
