@@ -11,7 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.detection.languages import detect_languages
-from coterie.detection.traits import Traits, agreement, find_traits, share_held
+from coterie.detection.traits import Traits, agreement, find_traits, may_hold, share_held
 
 VERBATIM, ALTERED, REPHRASED, TRANSLATED, PORTED = METHODS = "verbatim", "altered", "rephrased", "translated", "ported"
 """The item itself, wrapped in whatever else; the item with other numbers; in other words; in another language; a
@@ -143,8 +143,12 @@ def judge_pair(
         return wording, math.inf
     if cosine < SIMILARITY_MIN:
         return "", -math.inf
+    is_code = text.is_code and item.is_code
+    most = (cosine, *_number_agreement(text, item), 1.0, 1.0, 1.0, margin)
+    if not is_code and max(_log_odds(most, _REPHRASED), _log_odds(most, _TRANSLATED)) < LOG_ODDS_MIN:
+        return "", -math.inf  # whatever their words
     features = pair_features(text, item, cosine, margin)
-    if text.is_code and item.is_code:
+    if is_code:
         of_one = of_two = (PORTED, _log_odds(features, _PORTED))
     else:
         of_one, of_two = (REPHRASED, _log_odds(features, _REPHRASED)), (TRANSLATED, _log_odds(features, _TRANSLATED))
@@ -167,13 +171,15 @@ def held_wording(text: Traits, item: Traits) -> str:
     """`verbatim` where the text holds the item, options in any order; `altered`, but for its numbers; else empty."""
     if item.length < SHORTEST_LETTERS and text.length != item.length:
         return ""
-    held = share_held(text.shingles, item.shingles)
+    reordered = len(item.options) > 1 and item.options <= text.options
+    least = REORDERED_CONTAINMENT_MIN if reordered else CONTAINMENT_MIN
+    held = share_held(text.shingles, item.shingles) if may_hold(text.shingles, item.signs, least) else 0.0
     if held < 1.0 and not item.numbers <= text.numbers:
-        letters = len(item.letter_shingles)
+        if not may_hold(text.letter_shingles, item.letters, CONTAINMENT_MIN):
+            return ""
         same_letters = share_held(text.letter_shingles, item.letter_shingles) >= CONTAINMENT_MIN
-        return ALTERED if same_letters and letters >= ALTERED_LETTERS_MIN else ""
-    reordered = len(item.options) > 1 and item.options <= text.options and held >= REORDERED_CONTAINMENT_MIN
-    return VERBATIM if held >= CONTAINMENT_MIN or reordered else ""
+        return ALTERED if same_letters and len(item.letter_shingles) >= ALTERED_LETTERS_MIN else ""
+    return VERBATIM if held >= least else ""
 
 
 def _log_odds(features: tuple[float, ...], weights: _Weights) -> float:
@@ -187,16 +193,22 @@ def pair_features(text: Traits, item: Traits, cosine: float, margin: float) -> t
     that follow each other in both; the item's words that the text has; words of either that both have; the item's
     wording that the text has. Where there is nothing to compare, .5: texts without numbers do not agree in them.
     """
-    pairs = text.number_pairs | item.number_pairs
     return (
         cosine,
-        _known_share(text.numbers, item.asked_numbers),
-        _known_share(item.numbers, text.numbers),
-        len(text.number_pairs & item.number_pairs) / len(pairs) if pairs else 0.5,
+        *_number_agreement(text, item),
         _known_share(text.words, item.words),
         agreement(text.words, item.words) if text.words or item.words else 0.5,
         share_held(text.shingles, item.shingles),
         margin,
+    )
+
+
+def _number_agreement(text: Traits, item: Traits) -> tuple[float, float, float]:
+    pairs = text.number_pairs | item.number_pairs
+    return (
+        _known_share(text.numbers, item.asked_numbers),
+        _known_share(item.numbers, text.numbers),
+        len(text.number_pairs & item.number_pairs) / len(pairs) if pairs else 0.5,
     )
 
 

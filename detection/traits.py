@@ -64,17 +64,17 @@ class Traits:
     @cached_property
     def shingles(self) -> frozenset[str]:
         """Runs of 8 letters and digits, case folded."""
-        return _runs(self._signs)
+        return _runs(self.signs)
 
     @cached_property
     def letter_shingles(self) -> frozenset[str]:
         """Runs of 8 letters, for texts whose numbers were changed."""
-        return _runs(_DIGITS.sub("", self._signs))
+        return _runs(self.letters)
 
     @cached_property
     def length(self) -> int:
         """Letters and digits."""
-        return len(self._signs)
+        return len(self.signs)
 
     @cached_property
     def numbers(self) -> frozenset[str]:
@@ -107,8 +107,14 @@ class Traits:
         return is_program(self.text)
 
     @cached_property
-    def _signs(self) -> str:
+    def signs(self) -> str:
+        """Its letters and digits, case folded."""
         return _NO_SIGNS.sub("", self.text.casefold())
+
+    @cached_property
+    def letters(self) -> str:
+        """Its letters alone."""
+        return _DIGITS.sub("", self.signs)
 
     @cached_property
     def _asked(self) -> str:
@@ -144,6 +150,24 @@ def share_held(held: frozenset[str], of: frozenset[str]) -> float:
     return len(held & of) / len(of) if of else 1.0
 
 
+def may_hold(held: frozenset[str], signs: str, share_min: float) -> bool:
+    """Whether some runs may hold that share of the distinct runs of the signs; what is not seldom ends after a few.
+
+    There are at most as many distinct runs as places: where more of them are missing than the share leaves of the
+    places, it is not reached.
+    """
+    width, places = _run_places(signs)
+    left = int((1 - share_min) * places + 1e-9)  # .2 of 10 is 2, and not a little less
+    missing: set[str] = set()
+    for start in range(places):
+        run = signs[start : start + width]
+        if run not in held:
+            missing.add(run)
+            if len(missing) > left:
+                return False
+    return True
+
+
 def agreement(one: frozenset[str], other: frozenset[str]) -> float:
     """Jaccard similarity; 1 where both are empty."""
     together = len(one | other)
@@ -151,8 +175,14 @@ def agreement(one: frozenset[str], other: frozenset[str]) -> float:
 
 
 def _runs(signs: str) -> frozenset[str]:
+    width, places = _run_places(signs)
+    return frozenset([signs[start : start + width] for start in range(places)])
+
+
+def _run_places(signs: str) -> tuple[int, int]:
+    """Length of a run, and at how many places one begins."""
     width = min(SHINGLE_CHARACTERS, max(1, len(signs)))
-    return frozenset(signs[start : start + width] for start in range(len(signs) - width + 1))
+    return width, len(signs) - width + 1
 
 
 def _canonical(number: str) -> str:

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from coterie.detection import METHODS, match_items
 from coterie.detection.benchmarks import judge_pair, margins
-from coterie.detection.traits import find_traits
+from coterie.detection.traits import find_traits, may_hold, share_held
 
 ITEM = (
     "A baker fills 14 trays with 23 rolls each in the morning and sells 250 rolls before noon. "
@@ -135,3 +137,15 @@ def test_pairs_come_by_text_and_best_first():
 def test_no_pairs_give_none():
     nothing = np.zeros(0, np.int32)
     assert match_items([], [], nothing, nothing, np.zeros(0, np.float32)) == []
+
+
+@given(st.text("abc1", max_size=60), st.text("abc1", max_size=60), st.sampled_from([0.5, 0.8, 1.0]))
+def test_a_share_that_is_held_is_never_ruled_out(held, signs, share_min):
+    text, item = find_traits(held), find_traits(signs)
+    if share_held(text.shingles, item.shingles) >= share_min:
+        assert may_hold(text.shingles, item.signs, share_min)
+
+
+def test_a_text_with_other_words_is_ruled_out():
+    assert not may_hold(find_traits(QUIZ).shingles, find_traits(ITEM).signs, 0.5)
+    assert may_hold(find_traits(ITEM + QUIZ).shingles, find_traits(ITEM).signs, 0.9)
