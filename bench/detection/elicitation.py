@@ -2,7 +2,7 @@
 
 A prompt's likeness is its greatest cosine to any of `PROTOTYPES` in an encoder's space. Its limit is set on ordinary
 prompts of the tuning half, so that it passes as many of them as the patterns do, or a tenth of a percent; what is
-asked is which share of `PROBES`, requests put in other words and in eight languages, each round five questions of the
+asked is which share of `PROBES`, requests put in other words and in nine languages, each round five questions of the
 corpus, either finds, and what both find together.
 
     python -m bench.detection.elicitation --corpus ../shared/data --cache build/bench-vectors
