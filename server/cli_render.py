@@ -504,21 +504,26 @@ def hits_table(hits: Sequence[Hit], *, responses: bool = False, query: str = "")
     return made
 
 
-def runs_table(runs: Sequence[Run]) -> Table:
-    """One line a run."""
-    made = table("run", "state", "asked for, took", "window (UTC)", "of it, by", ids=("run",))
+def runs_table(runs: Sequence[Run]) -> Table | Group:
+    """One row a run; below, why those failed that did."""
+    made = table(
+        "run", "state", "asked for, took", "window (UTC)", "of it, by",
+        whole=("state", "asked for, took", "window (UTC)"), ids=("run",),
+    )  # fmt: skip
+    reasons = []
     for run in runs:
-        state = Text(run.state.value, style=_STATE_STYLES.get(run.state, ""))
         if run.error:
-            state.append(f": {shown(run.error, 200)}")
+            reasons.append(
+                Text.assemble("\n", (shown(run.run_id), "bold"), f" {run.state.value}: {shown(run.error, 400)}")
+            )
         made.add_row(
             styled(run.run_id, "bold"),
-            state,
+            Text(run.state.value, style=_STATE_STYLES.get(run.state, "")),
             f"{moment(run.created_us)}\n{duration(run)}",
             f"{moment(run.since_us)}\n{moment(run.until_us)}" if run.until_us else "-",
             f"{slice_words(run.slice)}\n{shown(run.trigger)}",
         )
-    return made
+    return Group(made, *reasons) if reasons else made
 
 
 def slice_words(part: Slice) -> str:

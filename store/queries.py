@@ -326,21 +326,27 @@ def shared_texts(
     connection: sqlite3.Connection, exchange_ids: Collection[ExchangeId], accounts_min: int
 ) -> dict[ExchangeId, SharedTexts]:
     """Which texts of exchanges at least so many accounts have in the same place."""
-    shared = (
-        "(SELECT count(*) FROM (SELECT DISTINCT account_id FROM"
-        " (SELECT account_id FROM exchange x INDEXED BY exchange_{0} WHERE x.{0} = e.{0} {1} LIMIT ?) LIMIT ?)) >= ?"
-    )
-    newest = "ORDER BY x.time_us DESC"
-    columns = [shared.format("prompt", newest), shared.format("response", newest), shared.format("system", "")]
-    bounds = (SHARED_LOOK_MAX, accounts_min, accounts_min) * len(columns)
-    found = {}
+    held: dict[ExchangeId, tuple[int | None, ...]] = {}
     for chunk in chunks(exchange_ids):
         rows = connection.execute(
-            f"SELECT e.exchange_id, {', '.join(columns)} FROM exchange e WHERE e.exchange_id IN ({marks(chunk)})",
-            (*bounds, *chunk),
+            f"SELECT exchange_id, prompt, response, system FROM exchange WHERE exchange_id IN ({marks(chunk)})", chunk
         )
-        found.update({ExchangeId(row[0]): SharedTexts(*map(bool, row[1:])) for row in rows})
-    return found
+        held.update({ExchangeId(row[0]): row[1:] for row in rows})
+    shared: list[set[int | None]] = []
+    for place, column in enumerate(("prompt", "response", "system")):
+        # The newest where the index is by time; a text that one account repeats must not be read to its end each time.
+        newest = "" if column == "system" else "ORDER BY time_us DESC"
+        statement = (
+            f"SELECT count(*) FROM (SELECT DISTINCT account_id FROM (SELECT account_id FROM exchange INDEXED BY"
+            f" exchange_{column} WHERE {column} = ? {newest} LIMIT ?) LIMIT ?)"
+        )
+        texts = {values[place] for values in held.values()} - {None}
+        bounds = (SHARED_LOOK_MAX, accounts_min)
+        shared.append({text for text in texts if _number(connection, statement, text, *bounds) >= accounts_min})
+    return {
+        exchange_id: SharedTexts(*(text in among for text, among in zip(values, shared, strict=True)))
+        for exchange_id, values in held.items()
+    }
 
 
 def account_exchanges(connection: sqlite3.Connection, account_id: AccountId) -> int:
