@@ -118,12 +118,12 @@ def claim(finding: Finding) -> str:
     between = f"between {_day(finding.first_seen_us)} and {_day(finding.last_seen_us)}"
     works = f", many of them items of {_listed([hit.name for hit in finding.benchmarks])}" if finding.benchmarks else ""
     if finding.kind is FindingKind.BENCHMARK_RUN:
+        # Only where several customers ask one family is it said how few of its items are asked twice.
         several = any(item.name == "asked_once" for item in finding.evidence)
-        of = "several customers" if several else "one customer"
-        who = "One account" if accounts == 1 else f"{accounts:,} accounts of {of}"
+        who = f"{accounts:,} accounts of {'several customers' if several else 'one customer openly'}"
         return (
-            f"{who} openly asked {exchanges:,} benchmark-like questions {between}{works}; it is not claimed that "
-            "accounts act together."
+            f"{'One account openly' if accounts == 1 else who} asked {exchanges:,} benchmark-like questions "
+            f"{between}{works}; it is not claimed that accounts act together."
         )
     return (
         f"{accounts:,} accounts asked {exchanges:,} questions {between}{works}, as if one list had been dealt out to "

@@ -232,7 +232,7 @@ def test_the_claim_is_one_sentence() -> None:
     assert "it is not claimed that accounts act together" in claim(alone)
     asked_once = Evidence("asked_once", "share sent by several", 0.0, "none", "None was.")
     family = replace(campaign, kind=FindingKind.BENCHMARK_RUN, evidence=(asked_once,))
-    assert f"{len(family.accounts)} accounts of several customers openly asked" in claim(family)
+    assert f"{len(family.accounts)} accounts of several customers asked" in claim(family)
 
 
 def test_the_history_tells_what_each_entry_did() -> None:
