@@ -16,12 +16,14 @@ from coterie.domain import (
     ExchangeId,
     Finding,
     FindingId,
+    FindingKind,
     Lineage,
     ParameterSet,
     Review,
     ReviewState,
     Run,
     RunState,
+    Severity,
     Slice,
     TextField,
     Window,
@@ -245,6 +247,26 @@ def test_one_account_has_families_and_is_no_campaign(
     assert (run.measures["accounts"], run.measures["exchanges"]) == (1, 150)
     assert run.measures["families"] >= 1
     assert engine.findings(run.run_id) == (run.run_id, [])
+
+
+def test_a_list_that_nobody_registered_is_a_low_finding_of_one_customer(
+    engine: Engine, exchange: Callable[..., Exchange], finished: Any
+) -> None:
+    """From ingest to findings: a script goes through questions with options, beside people."""
+    rng = np.random.default_rng(0)
+    words = rng.choice([f"word{number}" for number in range(900)], (80, 6)).tolist()
+    listed = [f"Which {a} {b} {c}?\nA. {d}\nB. {e}\nC. {f}" for a, b, c, d, e, f in words]
+    begin_us = exchange(0).time_us
+    items = [
+        exchange(1_000 + number, account="evaluator", prompt=text, time_us=begin_us + number * 7_000_000)
+        for number, text in enumerate(listed)
+    ]
+    engine.ingest([exchange(number) for number in range(100)] + items).result(10)
+    run = run_to_its_end(engine, finished)
+    (finding,) = (one for one in engine.findings(run.run_id)[1] if one.kind is FindingKind.BENCHMARK_RUN)
+    assert finding.severity is Severity.LOW
+    assert [(account.account_id, account.exchanges) for account in finding.accounts] == [("evaluator", 80)]
+    assert next(item.value for item in finding.evidence if item.name == "pace") == 7.0
 
 
 def test_detection_is_told_when_models_were_released(
