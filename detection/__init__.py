@@ -4,6 +4,7 @@ from coterie.detection.benchmarks import METHODS, match_items
 from coterie.detection.comparison import compare_sets
 from coterie.detection.families import warm_up
 from coterie.detection.fingerprints import FingerprintIndex
+from coterie.detection.formats import with_format
 from coterie.detection.joining import join_families
 from coterie.detection.languages import LANGUAGES, detect_languages
 from coterie.detection.parameters import Parameters
@@ -31,5 +32,6 @@ __all__ = [
     "sample",
     "stripped_texts",
     "warm_up",
+    "with_format",
     "without_language",
 ]

@@ -11,6 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from coterie.detection.companies import find_companies
 from coterie.detection.families import Families
 from coterie.detection.items import Items, Neighbourhood, neighbourhood, shared_part
 from coterie.detection.links import find_links, leiden, link_communities
@@ -19,6 +20,12 @@ from coterie.detection.trimming import ITEMS_MIN
 RESOLUTIONS = (0.5, 1.0, 2.0, 4.0, 8.0)
 REGION_RESOLUTIONS = (1.0, 3.0)
 TOPIC_RESOLUTIONS = (1.0, 8.0)
+TOPIC_TEXTS = (400, 100)
+"""Texts of a view to one of resolution in the finest topics: about fifty and about a dozen in each."""
+
+TESTABLE_MIN = 3
+"""Principals with enough items that a topic or a company needs to be a pool; most of them are too small."""
+
 REGION_PRINCIPALS_MIN = 6
 """Principals with enough items that a region needs for a look inside to show more than the region as a whole."""
 
@@ -54,7 +61,8 @@ def find_candidates(
     """
     whole = _community_pools(items, around, RESOLUTIONS, link_rate, seed)
     dense = _groups(families.label[items.text].astype(np.int64), families.count)
-    regions = dense + _topics(items, seed) + whole
+    small = [_topics(items, seed, (len(items.vectors) / texts,)) for texts in TOPIC_TEXTS]
+    regions = dense + _topics(items, seed, TOPIC_RESOLUTIONS) + small[0] + whole
     found = [Candidate("family", view, pool) for pool in dense]
     found += [Candidate("link community", view, pool) for pool in whole]
     for number, region in enumerate(regions):
@@ -62,6 +70,9 @@ def find_candidates(
         if _testable_principals(items, region) >= REGION_PRINCIPALS_MIN:
             inner = _community_pools(items, neighbourhood(items, region), REGION_RESOLUTIONS, link_rate, seed)
             found += [Candidate("link community inside a region", view, pool) for pool in inner]
+    company = find_companies(items, dense + small[1], rate=link_rate)
+    for origin, pools in (("topic", small[0] + small[1]), ("company", company)):
+        found += [Candidate(origin, view, pool) for pool in pools if _testable_principals(items, pool) >= TESTABLE_MIN]
     unique = {candidate.items.tobytes(): candidate for candidate in reversed(found)}
     return list(reversed(unique.values()))
 
@@ -80,13 +91,13 @@ def _community_pools(
     return [shared_part(items, around, members, mass) for members in communities.values()]
 
 
-def _topics(items: Items, seed: int) -> list[NDArray[np.int64]]:
+def _topics(items: Items, seed: int, resolutions: Sequence[float]) -> list[NDArray[np.int64]]:
     """Communities of texts, dense or not: every text is in one, at each resolution."""
     edges = items.adjacency.maximum(items.adjacency.T).tocoo()
     upper = edges.row < edges.col
     first, second = edges.row[upper].astype(np.int32), edges.col[upper].astype(np.int32)
     regions = []
-    for resolution in TOPIC_RESOLUTIONS:
+    for resolution in resolutions:
         topics = leiden(first, second, np.ones(len(first)), resolution=resolution, seed=seed)
         label = np.full(len(items.vectors), -1, np.int64)
         for number, texts in enumerate(topics):

@@ -280,14 +280,11 @@ def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verd
     and the others have none. So many true nulls are expected (Storey's pi_0, 2002, measured on innocents instead of
     estimated from the window, where campaigns are found at many resolutions).
     """
-    tested = [verdict for verdict in verdicts if verdict.result is not None]
+    groups = _groups([verdict for verdict in verdicts if verdict.result is not None])
     # What is a crowd for another reason is no campaign, however clear.
-    clearest = (min((v.p_value for v in group if not v.reason), default=1.0) for group in _groups(tested))
-    ordered = np.array(sorted(clearest))
-    nulls = max(1.0, parameters.null_share * len(ordered))
-    passed = ordered <= parameters.finding_rate * np.arange(1, len(ordered) + 1) / nulls
-    silent = not len(ordered) or ordered[0] > parameters.silence_rate / len(ordered)
-    limit = float(ordered[passed][-1]) if passed.any() and not silent else 0.0
+    clearest = np.array([min((v.p_value for v in group if not v.reason), default=1.0) for group in groups])
+    silent = not len(groups) or clearest.min() > parameters.silence_rate / len(groups)
+    limit = 0.0 if silent else _limit([group[0].principals for group in groups], clearest, parameters)
     controlled = [
         replace(verdict, reason=f"p = {verdict.p_value:.2g} does not survive the control of false discoveries")
         if not verdict.reason and verdict.p_value > limit
@@ -295,6 +292,37 @@ def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verd
         for verdict in verdicts
     ]
     return controlled, limit
+
+
+def _limit(principals: Sequence[NDArray[np.int32]], p_values: NDArray[np.float64], parameters: Parameters) -> float:
+    """The largest p-value that passes Benjamini-Hochberg; 0 where none does.
+
+    Behind cover a campaign comes in hundreds of pieces, which are neither nulls nor discoveries of their own: a group
+    most of whose principals are in clearer ones is left out once these pass. Cost: the members of all groups, for each
+    group with a p-value that might pass.
+
+    Args:
+        principals: those of each group.
+        p_values: float64[groups], of the clearest pool of each.
+    """
+    sizes = np.array([len(group) for group in principals])
+    row, column = np.repeat(np.arange(len(sizes)), sizes), np.concatenate(principals)
+    holds = sparse.csr_matrix((1 / sizes[row], (row, column)))
+    covered = np.zeros(holds.shape[1])
+    left = np.ones(len(sizes), bool)
+    limit, found = 0.0, 0
+    for number in np.argsort(p_values, kind="stable").tolist():
+        if p_values[number] > parameters.finding_rate / parameters.null_share:
+            break
+        if not left[number]:
+            continue
+        found += 1
+        covered[principals[number]] = 1.0
+        left = holds @ covered < SAME_PRINCIPALS
+        reached = parameters.finding_rate * found / max(1.0, parameters.null_share * (found + left.sum()))
+        if p_values[number] <= reached:
+            limit = float(reached)
+    return limit
 
 
 def _distinct(

@@ -18,6 +18,9 @@ DEVIATIONS_MAX = 4.0
 SPREAD_MIN = 0.05
 """Least standard deviation a feature is divided by: what hardly any prompt has is not blown up."""
 
+WHITENING_RIDGE = 0.05
+"""Variance added to every principal component before it is brought to 1: the least of them are mostly noise."""
+
 _CHUNK_CHARS = 2_000_000
 _FIRST_WORD_CHARS = 24
 
@@ -81,6 +84,36 @@ def format_features(texts: Sequence[str]) -> NDArray[np.float32]:
     spread = np.maximum(raw.std(axis=0), SPREAD_MIN)
     scaled = (raw - raw.mean(axis=0)) / spread
     return np.asarray(np.clip(scaled, -DEVIATIONS_MAX, DEVIATIONS_MAX), np.float32)
+
+
+def with_format(vectors: NDArray[np.float32], texts: Sequence[str]) -> NDArray[np.float32]:
+    """What a text says and how it is put, half and half: the `format` view.
+
+    The features are whitened, so that a manner counts by how rare it is and not by how many features show it. A text
+    that is not kept ("") has no manner. Cost: linear in characters and texts.
+
+    Args:
+        vectors: float32[n, dim], unit rows.
+        texts: the n texts.
+
+    Returns:
+        float32[n, dim + f], unit rows.
+    """
+    kept = np.array([bool(text) for text in texts], bool)
+    manner = np.zeros((len(texts), len(FEATURES)), np.float32)
+    if kept.any():
+        manner[kept] = _whitened(format_features([text for text in texts if text]).astype(np.float64))
+    both = np.hstack((vectors, manner))
+    return np.asarray(both / np.maximum(np.linalg.norm(both, axis=1, keepdims=True), 1e-9), np.float32)
+
+
+def _whitened(features: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Unit rows of uncorrelated columns, each of variance 1 but for the ridge."""
+    centred = features - features.mean(axis=0)
+    variance, axes = np.linalg.eigh(centred.T @ centred / len(centred))
+    white = centred @ axes / np.sqrt(np.maximum(variance, 0.0) + WHITENING_RIDGE)
+    length = np.linalg.norm(white, axis=1, keepdims=True)
+    return np.where(length > 1e-6, white / np.maximum(length, 1e-6), 0.0)
 
 
 def raw_format_features(texts: Sequence[str]) -> NDArray[np.float32]:

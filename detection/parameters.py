@@ -46,7 +46,7 @@ class Parameters:
     content_rate: float = 0.1
     promising_rate: float = 0.1
     finding_rate: float = 0.02
-    null_share: float = 0.15
+    null_share: float = 0.25
     silence_rate: float = 0.05
     across_min: float = 0.045
     repeats_max: float = 0.05

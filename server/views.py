@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection import detect_languages, stripped_texts, without_language
+from coterie.detection import detect_languages, stripped_texts, with_format, without_language
 from coterie.domain import (
     CancelledRunError,
     Finding,
@@ -84,6 +84,7 @@ class WindowBuilder:
             views["stripped"] = View("stripped", stripped_vectors, graph, stripped_text)
             if not self._config.monolingual:
                 views["multilingual"] = self._multilingual_view(names, stripped_text, rows, stages)
+        views["format"] = self._format_view(texts, vectors, text, stages)
         if "" in texts:
             stages.measures["texts_not_kept"] = texts.count("")
         self._measure(rows, views, stages)
@@ -118,6 +119,17 @@ class WindowBuilder:
         known = {text_digest(normalise(raw)): row for row, raw in enumerate(texts)}
         vectors = self._derived(list(numbers), known, raw_vectors, stages)
         return list(numbers), vectors, np.array(row_of_text, dtype=np.int32)[text]
+
+    def _format_view(
+        self, texts: Sequence[str], vectors: NDArray[np.float32], text: NDArray[np.int32], stages: Stages
+    ) -> View:
+        """How the prompts are put beside what they say. Its graph is made anew: what is rare is learned."""
+        stages.enter("format")
+        k = max(1, min(self._config.graph_k, len(texts) - 1))
+        both = with_format(vectors, texts)
+        return View(
+            "format", both, neighbour_graph(both, k, progress=_cancellable(stages.progress, stages.cancelled)), text
+        )
 
     def _multilingual_view(
         self, texts: Sequence[str], text: NDArray[np.int32], rows: WindowRows, stages: Stages

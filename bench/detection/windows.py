@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from bench.detection.vectors import VectorCache
-from coterie.detection import detect_languages, stripped_texts, without_language
+from coterie.detection import detect_languages, stripped_texts, with_format, without_language
 from coterie.domain import RESERVED_ATTRIBUTES, Exchange, View, Window, WindowRows, normalise
 from coterie.index import neighbour_graph
 
@@ -21,7 +21,8 @@ def make_window(events: Sequence[Exchange], cache: VectorCache) -> Window:
     text_ids, text = np.unique(rows.prompt, return_inverse=True)
     names = [contents[number - 1] for number in text_ids.tolist()]
     text = text.astype(np.int32)
-    views = {"raw": _view("raw", cache.vectors(names), text)}
+    vectors = cache.vectors(names)
+    views = {"raw": _view("raw", vectors, text), "format": _view("format", with_format(vectors, names), text)}
     kept = [normalise(stripped) for stripped in stripped_texts(names, text, rows.account)]
     numbers: dict[str, int] = {}
     of_text = np.array([numbers.setdefault(bare, len(numbers)) if bare else -1 for bare in kept], np.int32)

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from coterie.detection.formats import DEVIATIONS_MAX, FEATURES, format_features, raw_format_features
+from coterie.detection.formats import DEVIATIONS_MAX, FEATURES, format_features, raw_format_features, with_format
 
 EXAM = "What is the capital of Peru?\nA) Lima\nB) Quito\nC) La Paz\nD) Cuzco"
 
@@ -78,3 +78,31 @@ def test_twenty_thousand_texts_take_less_than_a_second_of_cpu() -> None:
     raw_format_features(texts)
     # Measured .5 s alone; the bound leaves room for a busy machine.
     assert time.process_time() - start < 2.0
+
+
+def test_one_manner_over_unrelated_subjects_lies_together_in_the_format_view() -> None:
+    rng = np.random.default_rng(0)
+    listed = [
+        f"{word.title()} is what, and why? Answer:" for word in rng.choice(list("abcdefghij"), (40, 6)).view("U6")[:, 0]
+    ]
+    people = [" ".join(rng.choice(list("klmnopqrst"), rng.integers(3, 30))) for _ in range(400)]
+    vectors = rng.normal(size=(440, 32)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+
+    def listed_among_neighbours(rows: np.ndarray) -> float:
+        similarity = rows[:40] @ rows.T
+        similarity[np.arange(40), np.arange(40)] = -1
+        return float((np.argsort(-similarity, axis=1)[:, :10] < 40).mean())
+
+    both = with_format(vectors, listed + people)
+    assert np.allclose(np.linalg.norm(both, axis=1), 1, atol=1e-5)
+    assert listed_among_neighbours(vectors) < 0.3
+    assert listed_among_neighbours(both) > 0.9
+
+
+def test_a_text_that_is_not_kept_has_no_manner() -> None:
+    vectors = np.eye(4, dtype=np.float32)
+    both = with_format(vectors, ["What is this?", "", "- one\n- two", ""])
+    assert np.allclose(both[[1, 3], :4], vectors[[1, 3]])
+    assert not both[[1, 3], 4:].any()
+    assert np.array_equal(with_format(vectors[:2], ["", ""])[:, :4], vectors[:2])

@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from coterie.client import Client
-from coterie.detection import Detection, Parameters, stripped_texts
+from coterie.detection import Detection, Parameters, stripped_texts, with_format
 from coterie.detection.identity import with_lineage
 from coterie.domain import (
     BenchmarkItem,
@@ -106,6 +106,19 @@ def test_the_stripped_view_is_embedded_anew_once_and_only_where_it_differs(
     monkeypatch.setattr(type(engine._embedding.encoder()), "encode", refuse)
     run_to_its_end(engine, finished)
     assert np.allclose(windows[1].views["stripped"].vectors, view.vectors, atol=2e-3)
+
+
+def test_the_format_view_says_how_the_same_prompts_are_put(
+    engine: Engine, wrapped: list[Exchange], windows: list[Window], finished: Any
+) -> None:
+    engine.ingest(wrapped).result(10)
+    run = run_to_its_end(engine, finished)
+    window = windows[0]
+    view = window.views["format"]
+    assert np.array_equal(view.text, window.raw.text)
+    assert np.array_equal(view.vectors, with_format(window.raw.vectors, window.texts))
+    assert view.graph.neighbours.shape == window.raw.graph.neighbours.shape
+    assert run.measures["format_texts"] == len(window.texts)
 
 
 def test_the_window_is_the_days_up_to_and_with_the_newest(
