@@ -34,6 +34,12 @@ CONTRARY = 0.5
 MIXED_MAX = 1.1
 """Neighbour mixing, less two standard errors, of a pool that may still be one list."""
 
+AGREEMENT_MIN = 0.25
+"""Pools of a campaign that a member must be in, as a share of how many half of the members are in."""
+
+AGREEMENT_POOLS_MIN = 5
+"""Pools of a campaign from which they are asked who belongs to it."""
+
 SAME_GROUP = 0.5
 """Jaccard of the principals of two pools from which they are one hypothesis, tested twice."""
 
@@ -102,7 +108,8 @@ def judge(
         verdicts += _grown(leader, views[leader.view], parameters)
     verdicts, limit = _control(verdicts, parameters)
     passed = [verdict for verdict in verdicts if not verdict.reason]
-    chosen = _distinct(passed, views, parameters, limit)
+    distinct = _distinct(passed, views, parameters, limit)
+    chosen = [_agreed(verdict, passed, views, parameters, limit) for verdict in distinct]
     return [part for verdict in chosen for part in _parts(verdict, views, parameters, limit)], verdicts
 
 
@@ -349,6 +356,26 @@ def _united(
     union = test_candidate(both, views[first.view], parameters)
     grown = len(union.principals) > len(first.principals)
     return union if not union.reason and union.p_value <= limit and grown else first
+
+
+def _agreed(
+    verdict: Verdict, passed: list[Verdict], views: Mapping[str, ViewData], parameters: Parameters, limit: float
+) -> Verdict:
+    """The pool without those whom hardly any other pool of the campaign holds, where it still passes.
+
+    A campaign is found at many resolutions and in several views; who only happens to ask alike is in few of them.
+    """
+    pools = [other for other in passed if _same_principals(verdict, other)]
+    if len(pools) < AGREEMENT_POOLS_MIN:
+        return verdict
+    held = np.sum([np.isin(verdict.principals, other.principals) for other in pools], axis=0)
+    agreed = verdict.principals[held >= AGREEMENT_MIN * np.median(held)]
+    if len(agreed) == len(verdict.principals):
+        return verdict
+    items = views[verdict.view].items
+    kept = verdict.items[np.isin(items.principal[verdict.items], agreed)]
+    rest = test_candidate(Candidate(verdict.origin, verdict.view, kept), views[verdict.view], parameters)
+    return rest if not rest.reason and rest.p_value <= limit else verdict
 
 
 def _parts(verdict: Verdict, views: Mapping[str, ViewData], parameters: Parameters, limit: float) -> list[Verdict]:

@@ -45,7 +45,7 @@ class Parameters:
     share_spread_min: float = 0.45
     content_rate: float = 0.1
     promising_rate: float = 0.1
-    finding_rate: float = 0.02
+    finding_rate: float = 0.03
     null_share: float = 0.25
     silence_rate: float = 0.05
     across_min: float = 0.045

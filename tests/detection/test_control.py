@@ -4,8 +4,13 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from worlds import World
 
-from coterie.detection.decision import _limit
+from coterie.detection.candidates import Candidate
+from coterie.detection.decision import AGREEMENT_POOLS_MIN, ViewData, _agreed, _limit
+from coterie.detection.decision import test_candidate as judged
+from coterie.detection.items import make_items, neighbourhood
+from coterie.detection.overlap import same_questions
 from coterie.detection.parameters import Parameters
 
 STRICT = replace(Parameters(), finding_rate=0.02, null_share=1.0)
@@ -46,3 +51,32 @@ def test_false_discoveries_among_nulls_are_as_rare_as_the_rate_says() -> None:
     groups = apart(60)
     passed = [_limit(groups, p_values, rate) >= p_values.min() for p_values in rng.uniform(size=(400, 60))]
     assert 0.04 < np.mean(passed) < 0.16
+
+
+def test_who_is_in_one_pool_of_many_is_let_go() -> None:
+    world = World(5)
+    world.people(30)
+    members = world.campaign("team", 10)
+    list_subject = np.mean([world.vectors[text] for account, text, *_ in world.asked if account in members], axis=0)
+    world.ask("bystander", [world.text(list_subject / np.linalg.norm(list_subject), spread=1.2) for _ in range(15)])
+    window = world.window()
+    items = make_items(window.raw, window.rows.account, len(window.rows.account_ids))
+    views = {"raw": ViewData(items, neighbourhood(items), same_questions(window.raw.graph, window.texts))}
+    parameters = Parameters()
+
+    def pool(*names: str) -> np.ndarray:
+        numbers = [window.rows.account_ids.index(name) for name in names]
+        return np.flatnonzero(np.isin(items.principal, numbers))
+
+    def verdict(*names: str):
+        return judged(Candidate("test", "raw", pool(*names)), views["raw"], parameters)
+
+    with_bystander = verdict(*members, "bystander")
+    assert not with_bystander.reason
+    without = [verdict(*members)] * AGREEMENT_POOLS_MIN
+    names = [window.rows.account_ids[number] for number in with_bystander.principals]
+    assert "bystander" in names
+    agreed = _agreed(with_bystander, [with_bystander, *without], views, parameters, 0.01)
+    assert {window.rows.account_ids[number] for number in agreed.principals} == set(members)
+    few = [with_bystander, *without[2:]]
+    assert _agreed(with_bystander, few, views, parameters, 0.01) is with_bystander
