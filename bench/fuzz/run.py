@@ -1,5 +1,7 @@
 """Fuzz every target for a bounded time, and write how much was tried: `python -m bench.fuzz.run --seconds 60`.
 
+The report keeps the last figures of each target.
+
 What a target lets out is written to `bench/fuzz/found/TARGET-HASH`, and becomes a test by being moved to
 `tests/fuzz/reproducers`.
 """
@@ -40,22 +42,29 @@ def main() -> int:
     parser.add_argument("--out", type=Path, default=_RESULTS)
     options = parser.parse_args()
     report: dict[str, Any] = {
-        "command": shlex.join(["python", "-m", "bench.fuzz.run", *sys.argv[1:]]),
         "machine": machine(),
         "versions": versions("coterie", "atheris", "protobuf", "zstandard", "numpy"),
-        "seed": options.seed,
-        "targets": {},
+        "targets": json.loads(options.out.read_text())["targets"] if options.out.exists() else {},
     }
+    found = 0
     with tempfile.TemporaryDirectory(prefix="coterie-fuzz-") as scratch:
         for name in options.targets.split(","):
-            report["targets"][name] = _fuzz(name, (options.corpus or Path(scratch)) / name, options)
-            print(f"{name}: {json.dumps(report['targets'][name])}", file=sys.stderr, flush=True)
+            result = _fuzz(name, (options.corpus or Path(scratch)) / name, options)
+            found += len(result["found"])
+            print(f"{name}: {json.dumps(result)}", file=sys.stderr, flush=True)
+            _write(report, name, result, options.out)
+    print(f"{report['inputs']:,} inputs tried, {found} finds; wrote {options.out}")
+    return 1 if found else 0
+
+
+def _write(report: dict[str, Any], name: str, result: dict[str, Any], path: Path) -> None:
+    """Put a target's result in the place of its last one; those of others stay, also when a run is broken off."""
+    command = shlex.join(["python", "-m", "bench.fuzz.run", *sys.argv[1:]])
+    report["targets"][name] = {"command": command, **result}
     report["inputs"] = sum(target["inputs"] for target in report["targets"].values())
     report["found"] = sum(len(target["found"]) for target in report["targets"].values())
-    options.out.parent.mkdir(parents=True, exist_ok=True)
-    options.out.write_text(json.dumps(report, indent=1) + "\n")
-    print(f"{report['inputs']:,} inputs tried, {report['found']} finds; wrote {options.out}")
-    return 1 if report["found"] else 0
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text(json.dumps(report, indent=1) + "\n")
 
 
 def _fuzz(name: str, folder: Path, options: argparse.Namespace) -> dict[str, Any]:
