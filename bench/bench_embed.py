@@ -116,7 +116,7 @@ def main() -> None:
         "threads": torch.get_num_threads(),
         "versions": {"torch": torch.__version__, "sentence_transformers": sentence_transformers.__version__},
         "model": encoder.model_id,
-        "bfloat16": encoder._bfloat16,
+        "dtype": str(encoder.dtype),
         "seed": options.seed,
         "n": len(texts),
         "texts_from": "corpus" if folder.is_dir() else "built",

@@ -24,8 +24,8 @@ from coterie.embedder.turns import Turns
 
 _log = logging.getLogger(__name__)
 
-_BATCH_TOKENS_CPU = 1_024
-"""A tenth of a second of one core, which is what a query waits at most; batches four times as large are no faster."""
+_BATCH_TOKENS_CPU = {torch.bfloat16: 4_096, torch.float32: 1_024}
+"""A tenth of a second of two cores, which is what a query waits at most; larger batches are slower."""
 
 _BATCH_TOKENS_GPU = 65_536
 _SHELF_TEXTS = 8_192
@@ -56,21 +56,30 @@ class SentenceTransformerEncoder:
 
     A text longer than the model's input is cut into windows of that many tokens: all of it when 8 windows hold it,
     otherwise 8 windows spread evenly, the first and the last included. The vector is the mean of the window vectors,
-    weighted by their tokens, scaled to length 1. Where the hardware has bfloat16 arithmetic it is used: cosine to
-    float32 above .9999.
+    weighted by their tokens, scaled to length 1. Where the hardware has bfloat16 arithmetic the model is held in it:
+    twice as fast as casting before each product, at a cosine to float32 above .9998 (.99995 on average).
 
     Args:
         folder: a model as sentence-transformers saves it; nothing is downloaded.
         model_id: the name of its vector space.
         device: `auto`, `cpu`, `cuda`, `cuda:1`, ...
-        batch_tokens: padded tokens a batch; by default 1,024 on CPU and 65,536 on a GPU.
+        batch_tokens: padded tokens a batch; by default 4,096 on a CPU with bfloat16, 1,024 without, 65,536 on a GPU.
+        bfloat16: by default where the hardware has it.
 
     Raises:
         InvalidError: the device makes no sense, or the model has no fast tokenizer.
         UnavailableError: the model cannot be read, or the device is not there.
     """
 
-    def __init__(self, folder: Path, model_id: str, *, device: str = "auto", batch_tokens: int | None = None) -> None:
+    def __init__(
+        self,
+        folder: Path,
+        model_id: str,
+        *,
+        device: str = "auto",
+        batch_tokens: int | None = None,
+        bfloat16: bool | None = None,
+    ) -> None:
         self.model_id = model_id
         self.device = choose_device(device)
         self._model = _load(folder, model_id, self.device)
@@ -81,13 +90,16 @@ class SentenceTransformerEncoder:
         self._capacity = (self._model.max_seq_length or _TOKENS_DEFAULT) - self._frame.tokens
         if self._capacity < 1:
             raise InvalidError(f"model {model_id!r}: its prompt leaves no room for text", field="model")
-        self._batch_tokens = batch_tokens or (_BATCH_TOKENS_CPU if self.device == "cpu" else _BATCH_TOKENS_GPU)
-        self._bfloat16 = has_bfloat16(self.device)
+        self.dtype = torch.bfloat16 if (has_bfloat16(self.device) if bfloat16 is None else bfloat16) else torch.float32
+        self._model.to(self.dtype)
+        self._batch_tokens = batch_tokens or (
+            _BATCH_TOKENS_CPU[self.dtype] if self.device == "cpu" else _BATCH_TOKENS_GPU
+        )
         self._turns = Turns()
         self.on_batch: OnBatch | None = None
         """Told of every batch, on the thread that computed it; it must be quick and must not raise."""
         self.dim = self._probe_dim()
-        _log.info("loaded %s on %s, dim %d, bfloat16 %s", model_id, self.device, self.dim, self._bfloat16)
+        _log.info("loaded %s on %s, dim %d, %s", model_id, self.device, self.dim, self.dtype)
 
     def encode(
         self,
@@ -101,7 +113,7 @@ class SentenceTransformerEncoder:
         """Embed n texts, in their order: float32[n, dim], unit rows. See `Encoder.encode`."""
         check_texts(texts)
         vectors = np.empty((len(texts), self.dim), dtype=np.float32)
-        with torch.inference_mode(), self._autocast():
+        with torch.inference_mode():
             start = 0
             check_cancelled(cancelled)
             for shelf in self._tokenisers.ahead(texts, _SHELF_TEXTS):
@@ -180,11 +192,6 @@ class SentenceTransformerEncoder:
             features["prompt_length"] = torch.full((len(windows),), frame.prompt_tokens, device=self.device)
         embedding = self._model(features)["sentence_embedding"]
         return unit_rows(embedding.float().cpu().numpy())
-
-    def _autocast(self) -> contextlib.AbstractContextManager[object]:
-        if not self._bfloat16:
-            return contextlib.nullcontext()
-        return torch.autocast(torch.device(self.device).type, dtype=torch.bfloat16)
 
     def _make_frame(self) -> _Frame:
         self._tokenizer.no_truncation()

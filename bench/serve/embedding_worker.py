@@ -36,12 +36,13 @@ def main() -> None:
 
 
 def _coterie(precision: str) -> Callable[[list[str]], Any]:
-    from coterie.embedder import load_encoder
+    from coterie.embedder import DEFAULT_MODEL
+    from coterie.embedder.transformer import SentenceTransformerEncoder
 
-    encoder: Any = load_encoder(device="cpu")
-    encoder._bfloat16 = precision == "bfloat16"
-    encode: Callable[[list[str]], Any] = encoder.encode
-    return encode
+    encoder = SentenceTransformerEncoder(
+        Path(_model_folder()), DEFAULT_MODEL, device="cpu", bfloat16=precision == "bfloat16"
+    )
+    return encoder.encode
 
 
 def _sentence_transformers(precision: str, arrival: bool) -> Callable[[list[str]], Any]:

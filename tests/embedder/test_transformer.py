@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from coterie.domain import CancelledRunError, InvalidError, UnavailableError
-from coterie.embedder import load_encoder
+from coterie.embedder import DEFAULT_MODEL, load_encoder
+from coterie.embedder.loading import _packaged_folder
 
 transformer = pytest.importorskip("coterie.embedder.transformer")
 
@@ -24,17 +25,25 @@ def cosine(one, other):
     return (one * other).sum(axis=1)
 
 
-def test_agrees_with_sentence_transformers(minilm, monkeypatch):
-    monkeypatch.setattr(minilm, "_bfloat16", False)
-    reference = minilm._model.encode(TEXTS, normalize_embeddings=True)
-    np.testing.assert_allclose(minilm.encode(TEXTS), reference, atol=1e-5)
+@pytest.fixture(scope="module")
+def in_float32(minilm):
+    return transformer.SentenceTransformerEncoder(
+        _packaged_folder(DEFAULT_MODEL), DEFAULT_MODEL, device="cpu", bfloat16=False
+    )
 
 
-def test_bfloat16_stays_near_float32(minilm, monkeypatch):
-    monkeypatch.setattr(minilm, "_bfloat16", False)
-    exact = minilm.encode(TEXTS)
-    monkeypatch.setattr(minilm, "_bfloat16", True)
-    assert cosine(exact, minilm.encode(TEXTS)).min() > 0.9999
+def test_agrees_with_sentence_transformers(in_float32):
+    reference = in_float32._model.encode(TEXTS, normalize_embeddings=True)
+    np.testing.assert_allclose(in_float32.encode(TEXTS), reference, atol=1e-5)
+
+
+def test_bfloat16_stays_near_float32(in_float32):
+    in_bfloat16 = transformer.SentenceTransformerEncoder(
+        _packaged_folder(DEFAULT_MODEL), DEFAULT_MODEL, device="cpu", bfloat16=True
+    )
+    near = cosine(in_float32.encode(TEXTS), in_bfloat16.encode(TEXTS))
+    assert near.min() > 0.9998
+    assert near.min() < 1.0 - 1e-6, "the same arithmetic twice shows nothing"
 
 
 def test_rows_are_unit_float32_in_the_order_of_the_texts(minilm):
@@ -59,12 +68,11 @@ def test_shelves_and_small_batches_change_nothing_but_noise(minilm, monkeypatch)
     assert len(seen) > 6
 
 
-def test_a_long_text_is_the_token_weighted_mean_of_its_windows(minilm, monkeypatch):
-    monkeypatch.setattr(minilm, "_bfloat16", False)
+def test_a_long_text_is_the_token_weighted_mean_of_its_windows(in_float32):
     # One token a word, 300 words: two windows of 150.
     words = ["sea", "tree", "house", "red", "stone"] * 60
-    whole = minilm.encode([" ".join(words)])
-    parts = minilm.encode([" ".join(words[:150]), " ".join(words[150:])])
+    whole = in_float32.encode([" ".join(words)])
+    parts = in_float32.encode([" ".join(words[:150]), " ".join(words[150:])])
     expected = parts.sum(axis=0, keepdims=True)
     assert cosine(whole, expected / np.linalg.norm(expected))[0] == pytest.approx(1.0, abs=1e-5)
 
@@ -135,14 +143,13 @@ def test_a_device_short_of_memory_gets_smaller_batches_and_at_last_an_error(mini
         minilm.encode(TEXTS)
 
 
-def test_prompt_of_a_model_goes_before_every_window(minilm, monkeypatch):
-    monkeypatch.setattr(minilm, "_bfloat16", False)
-    monkeypatch.setattr(minilm._model, "prompts", {"query": "query: "})
-    monkeypatch.setattr(minilm._model, "default_prompt_name", "query")
-    frame = minilm._make_frame()
-    monkeypatch.setattr(minilm, "_frame", frame)
-    reference = minilm._model.encode(["how high is the tower"], normalize_embeddings=True)
-    np.testing.assert_allclose(minilm.encode(["how high is the tower"]), reference, atol=1e-5)
+def test_prompt_of_a_model_goes_before_every_window(in_float32, monkeypatch):
+    monkeypatch.setattr(in_float32._model, "prompts", {"query": "query: "})
+    monkeypatch.setattr(in_float32._model, "default_prompt_name", "query")
+    frame = in_float32._make_frame()
+    monkeypatch.setattr(in_float32, "_frame", frame)
+    reference = in_float32._model.encode(["how high is the tower"], normalize_embeddings=True)
+    np.testing.assert_allclose(in_float32.encode(["how high is the tower"]), reference, atol=1e-5)
     assert frame.prompt_tokens > 1
 
 
