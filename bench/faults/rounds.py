@@ -23,6 +23,7 @@ _STREAMS = 3
 _ERASED_EXCHANGES = 20
 _EARLY_S, _LATE_S, _WHOLE_S = 1.2, 1.0, 8.0
 _WHOLE_EVERY = 25
+_SEARCHABLE_LOOKS = 600
 _SMALL_WINDOW_US = START_US + 500_000_000  # the first 500 of each stream
 _ONCE = RetryPolicy(attempts=1)
 
@@ -287,6 +288,7 @@ class Rounds:
                     for state in client.watch_run(run.run_id):
                         run = state
                     self.tally.unfinished_runs += run.state.value != "done"
+                _wait_until_searchable(client)
                 stream = self._streams[0]
                 for item in sorted(self._rng.sample(range(stream.acked), min(20, stream.acked))):
                     wanted = made(stream.number, item)
@@ -311,3 +313,13 @@ class Rounds:
         self.tally.runs_done = len(ledger.done_runs(self._database))
         self.tally.stored_before_their_ack_was_lost = sum(stream.found for stream in self._streams)
         self.tally.sent_again = sum(stream.resent for stream in self._streams)
+
+
+def _wait_until_searchable(client: Client) -> None:
+    """Wait until every prompt is embedded and in the index; what an index never takes in, the searches miss."""
+    for _ in range(_SEARCHABLE_LOOKS):
+        stats = client.stats()
+        rows = sum(segment.rows for segment in stats.segments if segment.field == "prompt")
+        if not stats.pending_texts and rows:
+            return
+        time.sleep(0.1)
