@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 WINDOWS_MAX = 8
 """Windows embedded of one text; a longer text is sampled, evenly."""
 
+_PADDED_TO = 8
+
 
 def window_bounds(tokens: int, capacity: int, windows_max: int = WINDOWS_MAX) -> list[tuple[int, int]]:
     """Cut a text of `tokens` tokens into windows [start, stop) of at most `capacity` tokens.
@@ -27,7 +29,7 @@ def window_bounds(tokens: int, capacity: int, windows_max: int = WINDOWS_MAX) ->
 
 
 def token_budget_batches(lengths: Sequence[int], budget: int) -> Iterator[NDArray[np.int64]]:
-    """Yield batches of row numbers, longest rows first, each padded to at most `budget` tokens.
+    """Yield batches of row numbers, longest rows first, each of at most `budget` tokens when it is `padded`.
 
     A batch costs its number of rows times its longest row; a row longer than the budget travels alone. Sorting by
     length keeps padding small; equal lengths keep their order, so that the batches depend on the input only.
@@ -35,6 +37,11 @@ def token_budget_batches(lengths: Sequence[int], budget: int) -> Iterator[NDArra
     order = np.argsort(-np.asarray(lengths, dtype=np.int64), kind="stable")
     start = 0
     while start < len(order):
-        rows = max(1, budget // max(1, lengths[order[start]]))
+        rows = max(1, budget // padded(lengths[order[start]]))
         yield order[start : start + rows]
         start += rows
+
+
+def padded(length: int) -> int:
+    """The length that a batch is padded to: a multiple of 8, so that the model meets few shapes, each prepared once."""
+    return max(1, -(-length // _PADDED_TO)) * _PADDED_TO

@@ -17,7 +17,7 @@ from transformers.utils import logging as transformers_logging
 
 from coterie.domain import LIMITS, InvalidError, UnavailableError
 from coterie.domain.telemetry import EmbeddedBatch, OnBatch
-from coterie.embedder.batching import token_budget_batches, window_bounds
+from coterie.embedder.batching import padded, token_budget_batches, window_bounds
 from coterie.embedder.encoder import Cancelled, Progress, Waited, check_cancelled, check_texts, unit_rows
 from coterie.embedder.tokenising import Tokenisers, Tokens
 from coterie.embedder.turns import Turns
@@ -142,7 +142,7 @@ class SentenceTransformerEncoder:
                 duration_s = time.perf_counter() - started
             if self.on_batch is not None:
                 sizes = [lengths[window] for window in batch]
-                self.on_batch(EmbeddedBatch(len(sizes), sum(sizes), len(sizes) * max(sizes), duration_s))
+                self.on_batch(EmbeddedBatch(len(sizes), sum(sizes), len(sizes) * padded(max(sizes)), duration_s))
             if waited is not None:
                 waited(waited_ns)
             batch_owners = owners[batch]
@@ -177,7 +177,7 @@ class SentenceTransformerEncoder:
     def _forward(self, windows: Sequence[list[int]]) -> NDArray[np.float32]:
         """One batch through the model: float32[len(windows), dim], unit rows."""
         frame = self._frame
-        longest = max(len(window) for window in windows) + frame.tokens
+        longest = min(padded(max(len(window) for window in windows) + frame.tokens), self._capacity + frame.tokens)
         ids = np.full((len(windows), longest), self._pad_id, dtype=np.int64)
         mask = np.zeros((len(windows), longest), dtype=np.int64)
         for row, window in enumerate(windows):

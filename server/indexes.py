@@ -160,6 +160,7 @@ class Indexes:
         exact_rows_max: int | None = None,
     ) -> None:
         """Load the snapshots of this model and catch up with the store."""
+        started = time.perf_counter()
         # The model is part of the name, so that another model's snapshot is never taken for this one's.
         mark = hashlib.sha256(f"{model_id}/{dim}".encode()).hexdigest()[:12]
         folder = store.data_dir / "index"
@@ -171,7 +172,6 @@ class Indexes:
         self._keeper = threading.Thread(target=self._keep, name="coterie-index", daemon=True)
         self._interval_s = snapshot_interval_s
         self._saved_at = time.monotonic()
-        started = time.perf_counter()
         self.follow()
         emit(
             _LOGGER,

@@ -5,7 +5,7 @@ import itertools
 from hypothesis import given
 from hypothesis import strategies as st
 
-from coterie.embedder.batching import WINDOWS_MAX, token_budget_batches, window_bounds
+from coterie.embedder.batching import WINDOWS_MAX, padded, token_budget_batches, window_bounds
 
 
 def test_a_text_that_fits_is_one_window():
@@ -44,7 +44,13 @@ def test_batches_hold_every_row_once_and_keep_to_the_budget(lengths, budget):
     batches = [batch.tolist() for batch in token_budget_batches(lengths, budget)]
     assert sorted(row for batch in batches for row in batch) == list(range(len(lengths)))
     for batch in batches:
-        padded = len(batch) * max(lengths[row] for row in batch)
-        assert padded <= budget or len(batch) == 1
+        tokens = len(batch) * padded(max(lengths[row] for row in batch))
+        assert tokens <= budget or len(batch) == 1
     in_order = [lengths[row] for batch in batches for row in batch]
     assert in_order == sorted(in_order, reverse=True)
+
+
+@given(st.integers(0, 4_096))
+def test_padding_adds_less_than_eight_and_gives_few_lengths(length):
+    assert length <= padded(length) <= max(8, length + 7)
+    assert padded(length) % 8 == 0
