@@ -347,6 +347,7 @@ def serve(config: Config) -> int:
             try:
                 _run(_serve(engine, operations))
             finally:
+                gc.unfreeze()  # or what ends threads of C++ when it is collected never is, and the process aborts
                 engine.close()
                 operations.close_http()
     except CoterieError as error:

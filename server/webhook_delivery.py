@@ -217,15 +217,19 @@ class _Names:
         return answer.result(max(0.0, timeout_s))
 
     def _look_up(self, host: str, port: int, answer: "Future[list[str]]") -> None:
+        found: list[str] | OSError
         try:
             found = [str(item[4][0]) for item in socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)]
-        except (OSError, UnicodeError) as error:  # UnicodeError: a name that is none
-            answer.set_exception(error if isinstance(error, OSError) else OSError("not a name"))
+        except OSError as error:
+            found = error
+        except UnicodeError:
+            found = OSError("not a name")
+        with self._lock:  # before anybody is told: who asks next is to be answered anew
+            del self._asked[host, port]
+        if isinstance(found, OSError):
+            answer.set_exception(found)
         else:
             answer.set_result(found)
-        finally:
-            with self._lock:
-                del self._asked[host, port]
 
 
 _NAMES = _Names()

@@ -8,6 +8,7 @@ import pytest
 
 from coterie.domain import CancelledRunError, InvalidError, UnavailableError
 from coterie.embedder import DEFAULT_MODEL, load_encoder
+from coterie.embedder.batching import padded
 from coterie.embedder.loading import _packaged_folder
 
 transformer = pytest.importorskip("coterie.embedder.transformer")
@@ -182,5 +183,5 @@ def test_batches_tell_their_tokens_and_their_padding(minilm, monkeypatch):
     assert sum(batch.windows for batch in told) == len(TEXTS)
     assert sum(batch.tokens for batch in told) == sum(lengths)
     (batch,) = told  # all fit in one
-    assert batch.padded_tokens == len(TEXTS) * max(lengths)
+    assert batch.padded_tokens == len(TEXTS) * padded(max(lengths))
     assert batch.duration_s > 0
