@@ -249,9 +249,6 @@ class Server:
             except Exception as error:  # noqa: BLE001 (a run says what is wrong; until then the service does without)
                 emit(_LOGGER, logging.ERROR, "clustering_not_ready", reason=type(error).__name__)
                 return
-            if self._operations is not None:  # in a process of its own, what was made so far stays to the end
-                gc.collect()
-                gc.freeze()
             emit(_LOGGER, logging.INFO, "clustering_ready", s=round(time.perf_counter() - started, 2))
             with contextlib.suppress(RuntimeError):  # the server has stopped meanwhile
                 loop.call_soon_threadsafe(ready)
@@ -331,7 +328,7 @@ _BIND_ERRORS = {
 
 
 def serve(config: Config) -> int:
-    """Serve until SIGTERM or SIGINT; returns the exit code, after saying on stderr what went wrong if anything did.
+    """Serve until SIGTERM or SIGINT, then end the process with 0; returns 1 after saying on stderr what went wrong.
 
     A second signal ends the process at once; what was answered is on disk all the same.
     """
@@ -347,13 +344,15 @@ def serve(config: Config) -> int:
             try:
                 _run(_serve(engine, operations))
             finally:
-                gc.unfreeze()  # or what ends threads of C++ when it is collected never is, and the process aborts
                 engine.close()
                 operations.close_http()
     except CoterieError as error:
         _say(f"coterie: {error}")
         return 1
-    return 0
+    # All is on the disk. Libraries keep threads of their own, and an interpreter that ends under them can abort.
+    sys.stdout.flush()
+    sys.stderr.flush()
+    os._exit(0)
 
 
 @contextmanager

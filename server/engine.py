@@ -1,6 +1,5 @@
 """The whole service in one process: store, model, indexes and detection behind one set of calls."""
 
-import contextlib
 import logging
 import threading
 import time
@@ -206,8 +205,6 @@ class Engine:
             UnavailableError: the model cannot be loaded, or fails its self-test.
         """
         if not self.config.lazy_model:
-            if self.store.model() is not None:  # its indexes need not wait for the model itself
-                threading.Thread(target=self._read_ahead, name="coterie-read-ahead", daemon=True).start()
             self._embedding.encoder()
             self._queue.counted(self.store.backlog())
             self._made_indexes().start()
@@ -758,10 +755,6 @@ class Engine:
                     exact_rows_max=config.index_exact_rows_max,
                 )
             return self._indexes
-
-    def _read_ahead(self) -> None:
-        with contextlib.suppress(CoterieError):  # whoever needs them next reads them again, and is told
-            self._made_indexes()
 
     def _made_graphs(self) -> "Graphs":
         with self._making:
