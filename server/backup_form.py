@@ -24,6 +24,7 @@ _NAME = re.compile(r"coterie\.db|schedule-since|index/[\w.-]{1,200}(/[\w.-]{1,20
 _MANIFEST_BYTES_MAX = 16 * 1024 * 1024
 _BLOCK_BYTES = 1 << 20
 _ZSTD_LEVEL = 3
+_DRAINED_BYTES = 65_536
 _GZIP_LEVEL = 6
 _ZSTD_MAGIC = b"\x28\xb5\x2f\xfd"
 _GZIP_MAGIC = b"\x1f\x8b"
@@ -144,7 +145,7 @@ def opened(source: Path) -> Iterator[Iterator[tuple[str, IO[bytes]]]]:
             return
         with ExitStack() as stack:
             file = stack.enter_context(source.open("rb"))
-            yield _of_archive(stack.enter_context(_unpacked(file, source)))
+            yield _of_archive(*stack.enter_context(_unpacked(file, source)))
     except (tarfile.TarError, EOFError, zlib.error, gzip.BadGzipFile, zstandard.ZstdError) as error:
         raise torn(source, "the archive is cut short or damaged") from error
     except FileNotFoundError as error:
@@ -224,16 +225,19 @@ def _of_folder(folder: Path) -> Iterator[tuple[str, IO[bytes]]]:
             yield file.path, stream
 
 
-def _of_archive(archive: tarfile.TarFile) -> Iterator[tuple[str, IO[bytes]]]:
+def _of_archive(archive: tarfile.TarFile, packed: IO[bytes]) -> Iterator[tuple[str, IO[bytes]]]:
     for entry in archive:
         stream = archive.extractfile(entry) if entry.isreg() else None
         if stream is None:
             raise tarfile.TarError("it holds something that is not a file")
         yield entry.name, stream
+    # The tar ends before the file does, whose checksum is behind everything.
+    while packed.read(_DRAINED_BYTES):
+        pass
 
 
 @contextmanager
-def _unpacked(file: IO[bytes], source: Path) -> Iterator[tarfile.TarFile]:
+def _unpacked(file: IO[bytes], source: Path) -> Iterator[tuple[tarfile.TarFile, IO[bytes]]]:
     magic = file.read(4)
     file.seek(0)
     if magic == _ZSTD_MAGIC:
@@ -243,4 +247,4 @@ def _unpacked(file: IO[bytes], source: Path) -> Iterator[tarfile.TarFile]:
     else:
         raise torn(source, "it is neither a folder nor a .tar.zst or .tar.gz")
     with packed, tarfile.open(fileobj=packed, mode="r|") as archive:
-        yield archive
+        yield archive, packed
