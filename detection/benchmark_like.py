@@ -12,9 +12,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection.item_forms import FORMS, item_form
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits, Principals
+from coterie.detection.text_facts import TextFacts
 from coterie.domain import TextField, Window
 
 FOLLOWED_MIN = 0.8
@@ -79,7 +79,7 @@ class BenchmarkLike:
 def find_benchmark_like(
     window: Window,
     principals: Principals,
-    cores: Sequence[str],
+    facts: TextFacts,
     family: NDArray[np.int32],
     hits: Sequence[BenchmarkHits],
     accused: NDArray[np.bool_],
@@ -90,7 +90,7 @@ def find_benchmark_like(
     Cost: linear in exchanges, and in the characters of the texts of large customers and of families.
 
     Args:
-        cores: the window's texts without boilerplate, so that a template does not make items of what it holds.
+        facts: of the window's texts.
         family: int32[m], family of each distinct text, -1 for none.
         hits: registered items are left out: they have findings of their own.
         accused: bool[principals], those already in a campaign.
@@ -108,8 +108,7 @@ def find_benchmark_like(
     asked = np.bincount(np.unique(of_row[free].astype(np.int64) * width + text[free]) // width, minlength=len(accused))
     large = asked >= parameters.run_items_min
     looked_at[text[free[large[of_row[free]] | (family[text[free]] >= 0)]]] = True
-    kinds = {name: number for number, name in enumerate(FORMS)}
-    form[looked_at] = [kinds.get(item_form(cores[row]), -1) for row in np.flatnonzero(looked_at).tolist()]
+    form[looked_at] = facts.item_forms(np.flatnonzero(looked_at))
     runs = _runs(window, free[large[of_row[free]]], of_row, form, parameters)
     running = np.zeros(len(accused), bool)
     running[[run.principal for run in runs]] = True

@@ -25,6 +25,7 @@ from coterie.detection.evidence_time import relay_evidence, rhythm_evidence, spa
 from coterie.detection.evidence_volume import equal_shares_evidence, volume_evidence
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits
+from coterie.detection.text_facts import TextFacts
 from coterie.domain import Evidence, TextField
 
 __all__ = [
@@ -51,18 +52,18 @@ def campaign_evidence(
     verdict: Verdict,
     view: ViewData,
     hits: Sequence[BenchmarkHits],
-    cores: Sequence[str],
+    facts: TextFacts,
     parameters: Parameters,
 ) -> list[Evidence]:
     """All that speaks for a pool that passed: what decided first, then what else is to be seen.
 
     Args:
         hits: of the benchmarks that a good part of the pool matches.
-        cores: the window's texts without boilerplate.
+        facts: of the window's texts.
     """
     field = pool.window.slice.field
     seed = parameters.seed
-    comparison, contents = look_around(pool, cores, seed=seed)
+    comparison, contents = look_around(pool, facts, seed=seed)
     decided = [
         exchangeability_evidence(verdict, parameters, field),
         mixing_evidence(verdict, parameters, field),
@@ -79,13 +80,13 @@ def campaign_evidence(
     ]
 
 
-def look_around(pool: PoolView, cores: Sequence[str], *, seed: int) -> tuple[Comparison | None, Contents | None]:
+def look_around(pool: PoolView, facts: TextFacts, *, seed: int) -> tuple[Comparison | None, Contents | None]:
     """The pool beside its peers, and the texts of both; None for what is too little to compare."""
     comparison = compare(pool, seed=seed)
     # Answers have their model's manner and subjects, not their account's.
     if comparison is None or pool.window.slice.field is not TextField.PROMPT:
         return comparison, None
-    return comparison, read_contents(pool, comparison, cores, seed=seed)
+    return comparison, read_contents(pool, comparison, facts)
 
 
 def further_evidence(
@@ -115,5 +116,5 @@ def further_evidence(
     if comparison is not None:
         found += [spans_evidence(pool, comparison, seed=seed), *rhythm_evidence(pool, comparison, seed=seed)]
     if contents is not None:
-        found += content_evidence(pool, contents, seed=seed)
+        found += content_evidence(contents, seed=seed)
     return [item for item in found if item]

@@ -1,15 +1,12 @@
 """What the accounts of a pool ask: everything, a narrow stretch each, how to reason, test items; in one format."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection.elicitation import elicits
 from coterie.detection.evidence_pool import UNITS_MIN, Comparison, PoolView, bounded, shown
-from coterie.detection.formats import format_features
-from coterie.detection.item_forms import item_form
+from coterie.detection.formats import standardised
 from coterie.detection.nulls import (
     ALL_DRAWS,
     FIRST_DRAWS,
@@ -21,11 +18,9 @@ from coterie.detection.nulls import (
     rank_test,
     set_test,
 )
+from coterie.detection.text_facts import TextFacts
 from coterie.domain import Evidence
 
-AREAS = 64
-AREA_SAMPLE = 4_000
-AREA_ROUNDS = 10
 PEERS_NEAREST = 2
 TEXTS_MIN = 5
 """Distinct texts of a customer without which nothing is said of its subjects or its manner."""
@@ -38,24 +33,20 @@ class Contents:
     Attributes:
         comparison: whose they are; a row for each (customer, text).
         raw: int64[n], which of the window's texts each is.
-        bare: n texts without what many share, so that a template is not taken for a manner.
+        facts: of the window's texts.
         area: int64[n], the subject area of each.
     """
 
     comparison: Comparison
     raw: NDArray[np.int64]
-    bare: tuple[str, ...]
+    facts: TextFacts
     area: NDArray[np.int64]
 
 
-def read_contents(pool: PoolView, comparison: Comparison, cores: Sequence[str], *, seed: int) -> Contents | None:
-    """What is to be compared; None where either side has too few customers with enough to say.
-
-    Args:
-        cores: the window's texts without boilerplate.
-    """
+def read_contents(pool: PoolView, comparison: Comparison, facts: TextFacts) -> Contents | None:
+    """What is to be compared; None where either side has too few customers with enough to say."""
     raw = pool.window.raw.text[comparison.rows].astype(np.int64)
-    has = np.fromiter((bool(cores[text]) for text in raw.tolist()), bool, len(raw))
+    has = facts.has_core[raw]
     _, first = np.unique(np.where(has, comparison.unit * (raw.max(initial=0) + 1) + raw, -1), return_index=True)
     once = np.zeros(len(raw), bool)
     once[first] = True
@@ -65,41 +56,19 @@ def read_contents(pool: PoolView, comparison: Comparison, cores: Sequence[str], 
     raw, kept = raw[enough[kept.unit]], kept.only(enough)
     if not kept.is_enough:
         return None
-    area = find_areas(pool.window.raw.vectors, raw, seed=seed)
-    return Contents(kept, raw, tuple(cores[text] for text in raw.tolist()), area)
+    return Contents(kept, raw, facts, facts.area[raw])
 
 
-def find_areas(vectors: NDArray[np.float32], chosen: NDArray[np.int64], *, seed: int) -> NDArray[np.int64]:
-    """Area of each chosen text, by spherical k-means (Dhillon and Modha 2001) over a sample of all texts.
-
-    Cost: linear in the texts chosen, and in `AREA_SAMPLE`.
-    """
-    rng = np.random.default_rng(seed)
-    sample = vectors[rng.choice(len(vectors), min(AREA_SAMPLE, len(vectors)), replace=False)]
-    # What all texts have in common says nothing of a subject.
-    mean = sample.mean(axis=0)
-    sample = sample - mean
-    areas = min(AREAS, max(2, len(sample) // 20))
-    centres = sample[rng.choice(len(sample), areas, replace=False)]
-    for _ in range(AREA_ROUNDS):
-        nearest = np.argmax(sample @ centres.T, axis=1)
-        sums = np.zeros_like(centres)
-        np.add.at(sums, nearest, sample)
-        length = np.linalg.norm(sums, axis=1, keepdims=True)
-        centres = np.where(length > 0, sums / np.maximum(length, 1e-12), centres)
-    return np.asarray(np.argmax((vectors[chosen] - mean) @ centres.T, axis=1), np.int64)
-
-
-def content_evidence(pool: PoolView, contents: Contents, *, seed: int) -> list[Evidence]:
+def content_evidence(contents: Contents, *, seed: int) -> list[Evidence]:
     """One format, many subjects an account or one stretch of them each, and what is asked for."""
     comparison = contents.comparison
-    features = format_features(contents.bare)
+    features = standardised(contents.facts.formats(contents.raw))
     uniform = format_uniformity(features, comparison, seed=seed)
     found = [
         _format_evidence(uniform),
         _sweep_evidence(contents),
         _stretches_evidence(contents, uniform, seed=seed),
-        _elicitation_evidence(pool, contents, seed=seed),
+        _elicitation_evidence(contents, seed=seed),
         _item_form_evidence(contents, seed=seed),
     ]
     return [item for item in found if item]
@@ -221,8 +190,8 @@ def _pairs_within(unit: NDArray[np.int64], area: NDArray[np.int64], width: int) 
     return float((cells * (cells - 1)).sum())
 
 
-def _elicitation_evidence(pool: PoolView, contents: Contents, *, seed: int) -> Evidence | None:
-    tested = elicitation(pool.window.texts, contents, seed=seed)
+def _elicitation_evidence(contents: Contents, *, seed: int) -> Evidence | None:
+    tested = elicitation(contents, seed=seed)
     if tested is None:
         return None
     return shown(
@@ -240,11 +209,9 @@ def _elicitation_evidence(pool: PoolView, contents: Contents, *, seed: int) -> E
     )
 
 
-def elicitation(texts: Sequence[str], contents: Contents, *, seed: int) -> Measured | None:
+def elicitation(contents: Contents, *, seed: int) -> Measured | None:
     """Do the members' prompts elicit more often than others', as they were sent? None below `TEXTS_MIN` hits."""
-    distinct, place = np.unique(contents.raw, return_inverse=True)
-    hit = np.fromiter((elicits(texts[text]) for text in distinct.tolist()), bool, len(distinct))[place]
-    return _excess(hit, contents.comparison, seed=seed)
+    return _excess(contents.facts.elicits(contents.raw), contents.comparison, seed=seed)
 
 
 def _item_form_evidence(contents: Contents, *, seed: int) -> Evidence | None:
@@ -268,8 +235,7 @@ def _item_form_evidence(contents: Contents, *, seed: int) -> Evidence | None:
 
 def item_forms(contents: Contents, *, seed: int) -> Measured | None:
     """Are the members' prompts, without boilerplate, built like test items more often than others'?"""
-    hit = np.fromiter((bool(item_form(text)) for text in contents.bare), bool, len(contents.bare))
-    return _excess(hit, contents.comparison, seed=seed)
+    return _excess(contents.facts.item_forms(contents.raw) >= 0, contents.comparison, seed=seed)
 
 
 def _excess(hit: NDArray[np.bool_], comparison: Comparison, *, seed: int) -> Measured | None:

@@ -78,7 +78,11 @@ def format_features(texts: Sequence[str]) -> NDArray[np.float32]:
     Returns:
         float32[n, f], one column for each of `FEATURES`.
     """
-    raw = raw_format_features(texts)
+    return standardised(raw_format_features(texts))
+
+
+def standardised(raw: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Rows of `raw_format_features`, standardised over themselves."""
     if not len(raw):
         return raw
     spread = np.maximum(raw.std(axis=0), SPREAD_MIN)

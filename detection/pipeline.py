@@ -18,6 +18,7 @@ from coterie.detection.overlap import same_questions
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
+from coterie.detection.text_facts import TextFacts
 from coterie.detection.views import stripped_texts
 from coterie.detection.watching import watched_pools
 from coterie.domain import (
@@ -109,8 +110,9 @@ def detect(
 
     tell("findings", 0.0)
     hits = match_benchmarks(window)
+    facts = TextFacts(window, cores, seed=parameters.seed)
     findings = [
-        campaign_finding(window, principals, verdict, views[verdict.view], named_families, hits, cores, parameters)
+        campaign_finding(window, principals, verdict, views[verdict.view], named_families, hits, facts, parameters)
         for verdict in passed
     ]
     accused = np.zeros(principals.count, bool)
@@ -118,7 +120,7 @@ def detect(
         accused[verdict.principals] = True
     findings += benchmark_run_findings(window, principals, hits, accused, named_families, parameters)
     family = _family_of_text(window, families)
-    like = find_benchmark_like(window, principals, cores, family, hits, accused, parameters)
+    like = find_benchmark_like(window, principals, facts, family, hits, accused, parameters)
     findings += benchmark_like_findings(window, principals, like, named_families, cores)
     watched = watched_pools(window, principals, views, verdicts, passed, parameters)
     tell("findings", 1.0)

@@ -17,6 +17,7 @@ from coterie.detection.evidence import (
 from coterie.detection.family_record import NamedFamilies
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits, Principals, pool_rows
+from coterie.detection.text_facts import TextFacts
 from coterie.domain import (
     Evidence,
     ExchangeId,
@@ -46,13 +47,13 @@ def campaign_finding(
     view: ViewData,
     families: NamedFamilies,
     hits: Sequence[BenchmarkHits],
-    cores: Sequence[str],
+    facts: TextFacts,
     parameters: Parameters,
 ) -> Finding:
     """The finding for a pool that passed, with its evidence and what speaks against it.
 
     Args:
-        cores: the window's texts without boilerplate.
+        facts: of the window's texts.
     """
     items = view.items
     rows = pool_rows(
@@ -64,7 +65,7 @@ def campaign_finding(
     pool = make_pool(window, principals, rows)
     benchmarks = _benchmarks(pool, hits)
     named = {benchmark.name for benchmark in benchmarks}
-    evidence = campaign_evidence(pool, verdict, view, [hit for hit in hits if hit.name in named], cores, parameters)
+    evidence = campaign_evidence(pool, verdict, view, [hit for hit in hits if hit.name in named], facts, parameters)
     work = f"the items of {benchmarks[0].name}" if benchmarks else f"{len(pool.texts):,} prompts"
     title = f"{len(pool.accounts)} accounts share out {work}"
     if window.slice.field is TextField.RESPONSE:
@@ -79,7 +80,7 @@ def campaign_finding(
         families,
         benchmarks,
         evidence,
-        counter_evidence(pool, verdict, cores),
+        counter_evidence(pool, verdict, facts.cores),
     )
 
 

@@ -24,6 +24,7 @@ from coterie.detection import Parameters, stripped_texts
 from coterie.detection.benchmark_like import find_benchmark_like
 from coterie.detection.families import find_families
 from coterie.detection.pools import find_principals
+from coterie.detection.text_facts import TextFacts
 from coterie.domain import Window
 from coterie.simulation import Config
 
@@ -40,7 +41,7 @@ def measure(window: Window, truth: dict[str, dict[str, str]]) -> dict[str, Any]:
     started_s = time.process_time()
     nobody = np.zeros(principals.count, bool)
     family = families_of(window)
-    found = find_benchmark_like(window, principals, cores, family, (), nobody, Parameters())
+    found = find_benchmark_like(window, principals, TextFacts(window, cores, seed=0), family, (), nobody, Parameters())
     kinds = [truth[account] for account in window.rows.account_ids]
     name = [entry["kind"] if entry["label"] == "benign" else f"! {entry['kind']}" for entry in kinds]
     of_principal = dict(zip(principals.of_account.tolist(), name, strict=True))

@@ -26,6 +26,7 @@ from coterie.detection.evidence import further_evidence, look_around
 from coterie.detection.evidence_pool import UNITS_MIN, PoolView
 from coterie.detection.pools import find_principals
 from coterie.detection.reporting import make_pool
+from coterie.detection.text_facts import TextFacts
 from coterie.domain import Window
 from coterie.simulation import Config, Traffic, simulate
 
@@ -89,13 +90,14 @@ def measure(traffic: Traffic, seed: int) -> Iterator[tuple[str, list[str], float
     window = make_window(traffic.events, WordVectors())
     principals = find_principals(window)
     cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
+    facts = TextFacts(window, cores, seed=seed)
     for name, accounts in _pools(window, traffic, seed):
         rows = np.flatnonzero(np.isin(window.rows.account, accounts))
         pool: PoolView = make_pool(window, principals, rows)
         if len(pool.units) < UNITS_MIN:
             continue
         start = time.process_time()
-        evidence = further_evidence(pool, *look_around(pool, cores, seed=seed), seed=seed)
+        evidence = further_evidence(pool, *look_around(pool, facts, seed=seed), seed=seed)
         yield name, [item.name for item in evidence], time.process_time() - start
 
 

@@ -10,6 +10,7 @@ from worlds import World
 from coterie.detection import Detection, Parameters, detect, stripped_texts
 from coterie.detection.benchmark_like import BenchmarkLike, find_benchmark_like
 from coterie.detection.pools import BenchmarkHits, find_principals
+from coterie.detection.text_facts import TextFacts
 from coterie.domain import FindingKind, Severity, Slice, TextField, Window
 
 SECOND_US = 1_000_000
@@ -51,7 +52,9 @@ def found_in(
     cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
     none = np.full(len(window.texts), -1, np.int32)
     of = np.isin(np.array(window.rows.account_ids), list(accused))
-    return find_benchmark_like(window, principals, cores, none if family is None else family, hits, of, Parameters())
+    return find_benchmark_like(
+        window, principals, TextFacts(window, cores, seed=0), none if family is None else family, hits, of, Parameters()
+    )
 
 
 def one_customer(texts: Sequence[str], *, gap_s: float, rests: bool = False) -> Window:

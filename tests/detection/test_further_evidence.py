@@ -14,9 +14,10 @@ from coterie.detection.evidence_account import pivot_evidence
 from coterie.detection.evidence_content import format_uniformity
 from coterie.detection.evidence_counter import between_share, hours_concentration
 from coterie.detection.evidence_time import DAY_US
-from coterie.detection.formats import format_features
+from coterie.detection.formats import standardised
 from coterie.detection.pools import find_principals
 from coterie.detection.reporting import make_pool
+from coterie.detection.text_facts import TextFacts
 from coterie.detection.views import stripped_texts
 from coterie.domain import Evidence, Window
 from coterie.simulation import Config, simulate
@@ -25,8 +26,8 @@ POOLS = 12
 
 
 @lru_cache(maxsize=1)
-def composed() -> tuple[Window, tuple[str, ...], tuple[str, ...]]:
-    """A window of the null mix, its texts without boilerplate, and the class of each account."""
+def composed() -> tuple[Window, TextFacts, tuple[str, ...]]:
+    """A window of the null mix, facts of its texts, and the class of each account."""
     traffic = simulate(Config(mix="null", accounts=400, seed=5))
     world = World()
     rng = np.random.default_rng(0)
@@ -39,13 +40,17 @@ def composed() -> tuple[Window, tuple[str, ...], tuple[str, ...]]:
         world.asked.append((event.account_id, event.prompt, event.time_us, dict(event.attributes)))
     window = world.window(k=0)
     cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
-    return window, tuple(cores), tuple(traffic.truth[account]["kind"] for account in window.rows.account_ids)
+    return (
+        window,
+        TextFacts(window, cores, seed=0),
+        tuple(traffic.truth[account]["kind"] for account in window.rows.account_ids),
+    )
 
 
 def evidence_of(accounts: np.ndarray, seed: int = 0) -> list[Evidence]:
-    window, cores, _ = composed()
+    window, facts, _ = composed()
     pool = make_pool(window, find_principals(window), np.flatnonzero(np.isin(window.rows.account, accounts)))
-    return further_evidence(pool, *look_around(pool, cores, seed=seed), seed=seed)
+    return further_evidence(pool, *look_around(pool, facts, seed=seed), seed=seed)
 
 
 def test_customers_at_random_show_each_piece_of_evidence_as_rarely_as_its_p_value_says() -> None:
@@ -83,9 +88,9 @@ def test_every_piece_is_a_sentence_with_its_null() -> None:
 
 
 def test_accounts_of_a_few_say_nothing_of_peers() -> None:
-    window, cores, _ = composed()
+    window, facts, _ = composed()
     pool = make_pool(window, find_principals(window), np.flatnonzero(window.rows.account < 2))
-    assert look_around(pool, cores, seed=0) == (None, None)
+    assert look_around(pool, facts, seed=0) == (None, None)
 
 
 def test_slices_in_order_of_subject_have_one_format() -> None:
@@ -115,9 +120,12 @@ def test_slices_in_order_of_subject_have_one_format() -> None:
     window = world.window(k=2)
     listed = np.flatnonzero([account.startswith("list") for account in window.rows.account_ids])
     pool = make_pool(window, find_principals(window), np.flatnonzero(np.isin(window.rows.account, listed)))
-    comparison, contents = look_around(pool, window.texts, seed=0)
+    comparison, contents = look_around(pool, TextFacts(window, window.texts, seed=0), seed=0)
     assert contents is not None
-    assert format_uniformity(format_features(contents.bare), contents.comparison, seed=0).p_value <= 0.001
+    assert (
+        format_uniformity(standardised(contents.facts.formats(contents.raw)), contents.comparison, seed=0).p_value
+        <= 0.001
+    )
     names = {item.name for item in further_evidence(pool, comparison, contents, seed=0)}
     assert {"format_uniformity", "subject_stretches"} <= names
 
