@@ -17,7 +17,7 @@ from scipy import sparse, stats
 from coterie.detection.candidates import Candidate
 from coterie.detection.exchangeability import Exchangeability, permutation_z
 from coterie.detection.growth import grow
-from coterie.detection.items import Items, Neighbourhood
+from coterie.detection.items import Items, Neighbourhood, items_of
 from coterie.detection.mixing import Mixing, neighbour_mixing
 from coterie.detection.overlap import Overlap, overlap
 from coterie.detection.parameters import Parameters
@@ -137,7 +137,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
         return replace(verdict, reason=_ordinary(verdict, parameters))
     shared = overlap(items.principal[pool.items], items.text[pool.items], view.same)
     # Labs that run one benchmark ask all of it; in a small pool they may by chance have asked different parts.
-    everything = np.flatnonzero(np.isin(items.principal, pool.principals))
+    everything = items_of(items, pool.principals)
     whole = overlap(items.principal[everything], items.text[everything], view.same)
     return replace(
         verdict,

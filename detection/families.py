@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
+from coterie.detection.kernels import warm_up_kernels
 from coterie.domain import NeighbourGraph
 
 DISTANCE_FLOOR = 0.2
@@ -99,7 +100,8 @@ def find_families(
 
 
 def warm_up() -> None:
-    """Load or compile the tree's code, by cutting a small one: seconds, and a minute where it was never compiled."""
+    """Load or compile what a run needs, by cutting a small tree: seconds, and a minute where it was never compiled."""
+    warm_up_kernels()
     line = np.arange(40, dtype=np.int32)
     neighbours = np.column_stack((np.roll(line, 1), np.roll(line, -1)))
     graph = NeighbourGraph(neighbours, np.full(neighbours.shape, 0.9, np.float32))

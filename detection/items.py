@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
+from coterie.detection.kernels import count_neighbours
 from coterie.domain import View
 
 HOLDERS_MAX = 3
@@ -66,6 +67,30 @@ class Neighbourhood:
     def mass(self) -> NDArray[np.float64]:
         """float64[principals]: how often each is a neighbour."""
         return np.asarray(self.near.sum(axis=0)).ravel()
+
+
+def neighbours_inside(
+    adjacency: sparse.csr_matrix, text: NDArray[np.int32], owner: NDArray[np.int64]
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """For each item of a pool, how often a neighbour of its text is its owner's, and how often anybody's.
+
+    A neighbour counts once for each owner that has it, the text itself never. Cost: linear in the pool's neighbours,
+    whatever lies outside of it.
+
+    Args:
+        adjacency: sparse [m, m], an entry for each neighbour.
+        text, owner: int[n], of distinct items; owners numbered from 0.
+    """
+    distinct, place = np.unique(text, return_inverse=True)
+    order = np.argsort(owner, kind="stable")
+    return count_neighbours(adjacency.indptr, adjacency.indices, distinct, place, owner, order)
+
+
+def items_of(items: Items, principals: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The items of some principals, given sorted. Cost: linear in what is found."""
+    first, last = (np.searchsorted(items.principal, principals, side) for side in ("left", "right"))
+    sizes = last - first
+    return np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(int(sizes.sum()))
 
 
 def make_items(view: View, principal_of_row: NDArray[np.int32], principals: int) -> Items:

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import stats
 
-from coterie.detection.items import Items
+from coterie.detection.items import Items, neighbours_inside
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,16 +40,8 @@ class Mixing:
 
 def neighbour_mixing(items: Items, chosen: NDArray[np.int64]) -> Mixing | None:
     """Measure a pool; None where its queries have no neighbours in it. Cost: linear in the pool's neighbours."""
-    distinct, inverse = np.unique(items.text[chosen], return_inverse=True)
     principals, number, counts = np.unique(items.principal[chosen], return_inverse=True, return_counts=True)
-    # By distinct text: two popular texts side by side are one entry here, and holders times holders pairs of items.
-    near = items.adjacency[distinct][:, distinct].tocoo()
-    apart = near.row != near.col
-    near = sparse.csr_matrix((near.data[apart], (near.row[apart], near.col[apart])), shape=near.shape)
-    holds = sparse.csr_matrix((np.ones(len(chosen)), (inverse, number)), shape=(len(distinct), len(principals)))
-    spread = (near @ holds).tocsr()
-    own_of = np.asarray(spread[inverse, number]).ravel()
-    of_all = np.asarray(spread.sum(axis=1)).ravel()[inverse]
+    own_of, of_all = neighbours_inside(items.adjacency, items.text[chosen], number)
     pairs = int(of_all.sum())
     if not pairs:
         return None

@@ -1,14 +1,17 @@
 """Do the accounts of a pool repeat each other? Dealt slices of one list do not; a crowd with a common source does."""
 
 import re
-from collections import Counter
+from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import chain, count
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse, stats
 
+from coterie.detection.items import neighbours_inside
+from coterie.detection.kernels import have_in_common
 from coterie.domain import NeighbourGraph
 
 RARE_WORDS_MIN = 2
@@ -46,43 +49,67 @@ class Overlap:
     rewrapped_p_value: float
 
 
-def same_questions(graph: NeighbourGraph, contents: Sequence[str]) -> sparse.csr_matrix:
+class Words:
+    """The distinct words of m texts, case folded and numbered: read once for all views.
+
+    Attributes:
+        starts: int64[m + 1].
+        numbers: int64[...], numbers[starts[t] : starts[t + 1]] are the words of text t, sorted.
+    """
+
+    def __init__(self, texts: Sequence[str]) -> None:
+        vocabulary: dict[str, int] = defaultdict(count().__next__)
+        held = [{vocabulary[word] for word in _WORD.findall(text.casefold())} for text in texts]
+        sizes = np.fromiter(map(len, held), np.int64, len(held))
+        self.starts = np.concatenate(([0], np.cumsum(sizes)))
+        numbers = np.fromiter(chain.from_iterable(held), np.int64, int(sizes.sum()))
+        width = max(1, len(vocabulary))
+        self.numbers = np.sort(np.repeat(np.arange(len(held)), sizes) * width + numbers) % width
+
+    def rare(self, chosen: NDArray[np.int64]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+        """Likewise the words of the chosen texts that few of these hold: those of a question, not of its wrapping."""
+        sizes = np.diff(self.starts)[chosen]
+        first = np.repeat(self.starts[chosen] - np.cumsum(sizes) + sizes, sizes)
+        numbers = self.numbers[first + np.arange(len(first))]
+        most = max(RARE_TEXTS_MIN, int(RARE_SHARE * len(chosen)))
+        rare = np.bincount(numbers)[numbers] <= most if len(numbers) else np.zeros(0, bool)
+        row = np.repeat(np.arange(len(chosen)), sizes)[rare]
+        return np.concatenate(([0], np.cumsum(np.bincount(row, minlength=len(chosen))))), numbers[rare]
+
+
+def same_questions(graph: NeighbourGraph, words: Words, text: NDArray[np.int64]) -> sparse.csr_matrix:
     """Which texts are one question in different wrappings: float64 sparse [m, m], symmetric, 1 for each such pair.
 
     Of its `NEAREST_COMPARED` nearest neighbours, those that hold the same rare words. Cost: linear in texts and words.
 
     Args:
         graph: the neighbours of m texts.
-        contents: the texts with what many of them share removed, so that one template does not make them all equal.
+        words: of the window's texts with what many of them share removed, so that one template does not make them all
+            equal.
+        text: int64[m], which of these each text of the graph stands for.
     """
-    words = _rare_words(contents)
+    starts, rare = words.rare(text)
     near = graph.neighbours[:, :NEAREST_COMPARED]
-    pairs = [
-        (row, other)
-        for row, others in enumerate(near.tolist())
-        for other in others
-        if other >= 0 and _same_question(words[row], words[other])
-    ]
-    rows, columns = np.array(pairs, np.int64).reshape(-1, 2).T
-    m = len(contents)
-    one_way = sparse.csr_matrix((np.ones(len(rows)), (rows, columns)), shape=(m, m))
+    rows, slot = np.nonzero(near >= 0)
+    columns = near[rows, slot].astype(np.int64)
+    same = have_in_common(starts, rare, rows, columns, RARE_WORDS_MIN, SAME_CONTAINMENT_MIN)
+    m = len(text)
+    one_way = sparse.csr_matrix((np.ones(int(same.sum())), (rows[same], columns[same])), shape=(m, m))
     return one_way.maximum(one_way.T).tocsr()
 
 
 def overlap(principal: NDArray[np.int32], text: NDArray[np.int32], same: sparse.csr_matrix) -> Overlap:
     """Measure a pool of distinct (principal, text) items, numbered as in `same`. Cost: linear in its items."""
-    principals, number = np.unique(principal, return_inverse=True)
+    number = np.unique(principal, return_inverse=True)[1]
     sizes = np.bincount(number).astype(np.float64)
-    distinct, inverse, holders = np.unique(text, return_inverse=True, return_counts=True)
+    _, inverse, holders = np.unique(text, return_inverse=True, return_counts=True)
     pairs = int((holders * (holders - 1) // 2).sum())
     across = (sizes.sum() ** 2 - (sizes**2).sum()) / 2
     within = float((sizes * (sizes - 1)).sum() / 2)
     expected = float(across / max(1, len(holders)))
-    # For each item how many of the others ask the same, by itself and by anybody.
-    holds = sparse.csr_matrix((np.ones(len(text)), (inverse, number)), shape=(len(distinct), len(principals)))
-    asked = (same[distinct][:, distinct] @ holds).tocsr()
-    by_itself = np.asarray(asked[inverse, number]).ravel()
-    by_others = np.asarray(asked.sum(axis=1)).ravel()[inverse] - by_itself
+    # For each item how many of the others ask the same, by itself and by others.
+    by_itself, by_anybody = neighbours_inside(same, text, number)
+    by_others = by_anybody - by_itself
     # Each pair is seen from both of its ends.
     same_within, same_across = int(by_itself.sum()) // 2, int(by_others.sum()) // 2
     return Overlap(
@@ -95,16 +122,3 @@ def overlap(principal: NDArray[np.int32], text: NDArray[np.int32], same: sparse.
             stats.binom.cdf(same_within, same_across + same_within, within / max(within + across, 1.0))
         ),
     )
-
-
-def _rare_words(contents: Sequence[str]) -> list[frozenset[str]]:
-    """The words of each text that few others hold: those of a question, not of its wrapping."""
-    words = [frozenset(_WORD.findall(text.casefold())) for text in contents]
-    uses = Counter(word for held in words for word in held)
-    most = max(RARE_TEXTS_MIN, int(RARE_SHARE * len(words)))
-    return [frozenset(word for word in held if uses[word] <= most) for held in words]
-
-
-def _same_question(first: frozenset[str], second: frozenset[str]) -> bool:
-    shorter = min(len(first), len(second))
-    return shorter >= RARE_WORDS_MIN and len(first & second) >= SAME_CONTAINMENT_MIN * shorter

@@ -1,6 +1,6 @@
 """The whole of detection, top to bottom: cluster, link, test, findings."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -14,7 +14,7 @@ from coterie.detection.families import Families, find_families
 from coterie.detection.family_record import record_families
 from coterie.detection.identity import with_lineage
 from coterie.detection.items import make_items, neighbourhood
-from coterie.detection.overlap import same_questions
+from coterie.detection.overlap import Words, same_questions
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
@@ -89,12 +89,14 @@ def detect(
 
     tell("link", 0.0)
     cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
+    words = Words(cores)
     views: dict[str, ViewData] = {}
     candidates: list[Candidate] = []
     for number, view in enumerate(window.views.values()):
-        contents = _contents(view, window.raw.text, cores)
         items = make_items(view, principals.of_row, principals.count)
-        views[view.name] = ViewData(items, neighbourhood(items), same_questions(view.graph, contents))
+        views[view.name] = ViewData(
+            items, neighbourhood(items), same_questions(view.graph, words, _stands_for(view, window.raw.text))
+        )
         candidates += find_candidates(
             items,
             views[view.name].around,
@@ -180,11 +182,10 @@ def _family_of_text(window: Window, families: Mapping[str, Families]) -> NDArray
     return found
 
 
-def _contents(view: View, raw_text: NDArray[np.int32], cores: Sequence[str]) -> list[str]:
-    """What each text of a view says without boilerplate: the core of a raw text that it stands for."""
-    contents = [""] * len(view.vectors)
+def _stands_for(view: View, raw_text: NDArray[np.int32]) -> NDArray[np.int64]:
+    """int64[m]: for each text of a view a raw text that it is what is left of."""
+    found = np.zeros(len(view.vectors), np.int64)
     held = view.text >= 0
     first, at = np.unique(view.text[held], return_index=True)
-    for row, raw in zip(first.tolist(), raw_text[held][at].tolist(), strict=True):
-        contents[row] = cores[raw]
-    return contents
+    found[first] = raw_text[held][at]
+    return found

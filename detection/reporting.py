@@ -143,14 +143,13 @@ def standings(
             held.setdefault(account.account_id, []).append(finding.finding_id)
     nearest: list[Verdict | None] = [None] * principals.count
     share: list[int] = [0] * principals.count
-    for verdict in verdicts:
-        if verdict.result is None:
-            continue
-        for number, principal in enumerate(verdict.principals.tolist()):
-            best = nearest[principal]
-            if best is None or _nearness(verdict) < _nearness(best):
-                nearest[principal] = verdict
-                share[principal] = int(verdict.counts[number])
+    left = np.ones(principals.count, bool)
+    for verdict in sorted((one for one in verdicts if one.result is not None), key=_nearness):
+        for number in np.flatnonzero(left[verdict.principals]).tolist():
+            principal = int(verdict.principals[number])
+            nearest[principal] = verdict
+            share[principal] = int(verdict.counts[number])
+        left[verdict.principals] = False
     exchanges = np.bincount(rows.account, minlength=len(rows.account_ids)).tolist()
     result = []
     for number, account_id in enumerate(rows.account_ids):

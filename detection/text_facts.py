@@ -50,7 +50,8 @@ class TextFacts:
 
     def elicits(self, chosen: NDArray[np.int64]) -> NDArray[np.bool_]:
         """bool[n]: which of the chosen texts, as they were sent, ask for what models are trained on."""
-        return _filled(self._elicits, chosen, lambda row: int(elicits(self._texts[row]))) == 1
+        found = _filled(self._elicits, chosen, lambda row: int(elicits(self._texts[row])))
+        return np.asarray(found == 1)
 
     def item_forms(self, chosen: NDArray[np.int64]) -> NDArray[np.int8]:
         """int8[n]: number in `FORMS` of the core of each chosen text, -1 for none."""

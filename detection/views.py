@@ -7,7 +7,10 @@ All of it is learned from the window itself.
 """
 
 import re
+from array import array
+from collections import defaultdict
 from collections.abc import Sequence
+from itertools import count
 
 import numpy as np
 from numpy.typing import NDArray
@@ -42,17 +45,18 @@ def stripped_texts(
         text_of_row: int32[n], the text of each exchange.
         account_of_row: int32[n], its account.
     """
-    spans = [[match.span() for match in _WORD.finditer(text)] for text in texts]
-    shingle, owner, position = _shingles(texts, spans)
-    pairs = np.unique(np.column_stack((text_of_row, account_of_row)).astype(np.int64), axis=0)
-    common = _boilerplate(shingle, owner, pairs, len(texts))
-    covered = [np.zeros(len(span), bool) for span in spans]
-    for text, start in zip(owner[common], position[common], strict=True):
-        covered[text][start : start + SHINGLE_WORDS] = True
-    return [
-        text if not cover.any() else _kept(text, span, cover)
-        for text, span, cover in zip(texts, spans, covered, strict=True)
-    ]
+    word, starts = _words(texts)
+    shingle, owner, first_word = _shingles(word, starts)
+    accounts = int(account_of_row.max(initial=-1)) + 1
+    pair = np.unique(text_of_row.astype(np.int64) * max(accounts, 1) + account_of_row)
+    common = _boilerplate(shingle, owner, pair // max(accounts, 1), pair % max(accounts, 1), len(texts))
+    covered = np.zeros(len(word), bool)
+    for offset in range(SHINGLE_WORDS):
+        covered[first_word[common] + offset] = True
+    kept = list(texts)
+    for text in np.unique(owner[common]).tolist():
+        kept[text] = _kept(texts[text], covered[starts[text] : starts[text + 1]])
+    return kept
 
 
 def without_language(
@@ -84,37 +88,41 @@ def without_language(
     return np.where(length > 1e-6, rest / np.maximum(length, 1e-6), vectors).astype(np.float32)
 
 
+def _words(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The words of all texts one after the other, numbered without regard to case, and where each text's begin."""
+    spelling: dict[str, int] = defaultdict(count().__next__)
+    found, sizes = array("q"), np.zeros(len(texts) + 1, np.int64)
+    for number, text in enumerate(texts, start=1):
+        words = _WORD.findall(text)
+        found.extend(map(spelling.__getitem__, words))
+        sizes[number] = len(words)
+    vocabulary: dict[str, int] = defaultdict(count().__next__)
+    folded = np.fromiter((vocabulary[word.casefold()] for word in spelling), np.int64, len(spelling))
+    return folded[np.frombuffer(found, np.int64)], np.cumsum(sizes)
+
+
 def _shingles(
-    texts: Sequence[str], spans: list[list[tuple[int, int]]]
+    word: NDArray[np.int64], starts: NDArray[np.int64]
 ) -> tuple[NDArray[np.int64], NDArray[np.int64], NDArray[np.int64]]:
     """Hash, text and first word of every run of `SHINGLE_WORDS` words; the hash is polynomial over word hashes."""
-    vocabulary: dict[str, int] = {}
-    words: list[NDArray[np.int64]] = []
-    for text, span in zip(texts, spans, strict=True):
-        lowered = (text[a:b].casefold() for a, b in span)
-        words.append(np.fromiter((vocabulary.setdefault(w, len(vocabulary)) for w in lowered), np.int64, len(span)))
-    value = np.random.default_rng(0).integers(1, 2**62, max(1, len(vocabulary)), dtype=np.int64)
-    shingles, owners, positions = [], [], []
-    for number, word in enumerate(words):
-        count = len(word) - SHINGLE_WORDS + 1
-        if count <= 0:
-            continue
-        rolled = np.zeros(count, np.int64)
-        for offset in range(SHINGLE_WORDS):
-            rolled = rolled * np.int64(1_000_003) + value[word[offset : offset + count]]
-        shingles.append(rolled)
-        owners.append(np.full(count, number, np.int64))
-        positions.append(np.arange(count, dtype=np.int64))
-    if not shingles:
-        empty = np.zeros(0, np.int64)
-        return empty, empty, empty
-    return np.concatenate(shingles), np.concatenate(owners), np.concatenate(positions)
+    value = np.random.default_rng(0).integers(1, 2**62, int(word.max(initial=0)) + 1, dtype=np.int64)
+    runs = np.maximum(np.diff(starts) - SHINGLE_WORDS + 1, 0)
+    owner = np.repeat(np.arange(len(runs)), runs)
+    first = np.repeat(starts[:-1] - np.cumsum(runs) + runs, runs) + np.arange(len(owner))
+    rolled = np.zeros(len(owner), np.int64)
+    for offset in range(SHINGLE_WORDS):
+        rolled = rolled * np.int64(1_000_003) + value[word[first + offset]]
+    return rolled, owner, first
 
 
 def _boilerplate(
-    shingle: NDArray[np.int64], owner: NDArray[np.int64], pairs: NDArray[np.int64], texts: int
+    shingle: NDArray[np.int64],
+    owner: NDArray[np.int64],
+    pair_text: NDArray[np.int64],
+    pair_account: NDArray[np.int64],
+    texts: int,
 ) -> NDArray[np.bool_]:
-    """Which shingle occurrences are boilerplate."""
+    """Which shingle occurrences are boilerplate, given the distinct pairs of text and account, sorted."""
     if not len(shingle):
         return np.zeros(0, bool)
     distinct, number = np.unique(shingle, return_inverse=True)
@@ -124,29 +132,27 @@ def _boilerplate(
     keep = frequent[in_shingle]
     in_shingle, in_text = in_shingle[keep], in_text[keep]
     # Join the surviving (shingle, text) with (text, account), and count texts by (shingle, account).
-    order = np.argsort(pairs[:, 0], kind="stable")
-    by_text, by_account = pairs[order, 0], pairs[order, 1]
-    low = np.searchsorted(by_text, in_text, "left")
-    counts = np.searchsorted(by_text, in_text, "right") - low
+    low = np.searchsorted(pair_text, in_text, "left")
+    counts = np.searchsorted(pair_text, in_text, "right") - low
     offsets = np.arange(counts.sum()) - np.repeat(np.cumsum(counts) - counts, counts)
-    account = by_account[np.repeat(low, counts) + offsets]
-    joined = np.repeat(in_shingle, counts) * np.int64(pairs[:, 1].max(initial=0) + 1) + account
+    account = pair_account[np.repeat(low, counts) + offsets]
+    accounts = pair_account.max(initial=0) + 1
+    joined = np.repeat(in_shingle, counts) * np.int64(accounts) + account
     key, uses = np.unique(joined, return_counts=True)
-    accounts = pairs[:, 1].max(initial=0) + 1
-    texts_of = np.bincount(pairs[:, 1], minlength=accounts)
+    texts_of = np.bincount(pair_account, minlength=accounts)
     constant = (uses >= 3) & (uses >= ACCOUNT_SHARE_MIN * texts_of[key % accounts])
     boilerplate = np.zeros(len(distinct), bool)
     boilerplate[key[constant] // accounts] = True
     return boilerplate[number]
 
 
-def _kept(text: str, spans: list[tuple[int, int]], covered: NDArray[np.bool_]) -> str:
+def _kept(text: str, covered: NDArray[np.bool_]) -> str:
     """The words of a text that are not covered, with the punctuation and spacing between neighbours that are kept."""
+    spans = [match.span() for match in _WORD.finditer(text)]
     pieces: list[str] = []
     start = end = -2
-    for index, (a, b) in enumerate(spans):
-        if covered[index]:
-            continue
+    for index in np.flatnonzero(~covered).tolist():
+        a, b = spans[index]
         if index == end + 1:
             end = index
             pieces[-1] = text[spans[start][0] : b]

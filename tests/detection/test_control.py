@@ -10,7 +10,7 @@ from coterie.detection.candidates import Candidate
 from coterie.detection.decision import AGREEMENT_POOLS_MIN, ViewData, _agreed, _limit
 from coterie.detection.decision import test_candidate as judged
 from coterie.detection.items import make_items, neighbourhood
-from coterie.detection.overlap import same_questions
+from coterie.detection.overlap import Words, same_questions
 from coterie.detection.parameters import Parameters
 
 STRICT = replace(Parameters(), finding_rate=0.02, null_share=1.0)
@@ -61,7 +61,13 @@ def test_who_is_in_one_pool_of_many_is_let_go() -> None:
     world.ask("bystander", [world.text(list_subject / np.linalg.norm(list_subject), spread=1.2) for _ in range(15)])
     window = world.window()
     items = make_items(window.raw, window.rows.account, len(window.rows.account_ids))
-    views = {"raw": ViewData(items, neighbourhood(items), same_questions(window.raw.graph, window.texts))}
+    views = {
+        "raw": ViewData(
+            items,
+            neighbourhood(items),
+            same_questions(window.raw.graph, Words(window.texts), np.arange(len(window.texts))),
+        )
+    }
     parameters = Parameters()
 
     def pool(*names: str) -> np.ndarray:
