@@ -13,8 +13,8 @@ from numpy.typing import NDArray
 
 from coterie.detection.companies import find_companies
 from coterie.detection.families import Families
-from coterie.detection.items import Items, Neighbourhood, neighbourhood, shared_part
-from coterie.detection.links import find_links, leiden, link_communities
+from coterie.detection.items import Items, Neighbourhood, neighbourhood, runs, shared_part
+from coterie.detection.links import Graph, find_links, link_graph
 from coterie.detection.trimming import ITEMS_MIN
 
 RESOLUTIONS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -61,8 +61,9 @@ def find_candidates(
     """
     whole = _community_pools(items, around, RESOLUTIONS, link_rate, seed)
     dense = _groups(families.label[items.text].astype(np.int64), families.count)
-    small = [_topics(items, seed, (len(items.vectors) / texts,)) for texts in TOPIC_TEXTS]
-    regions = dense + _topics(items, seed, TOPIC_RESOLUTIONS) + small[0] + whole
+    texts_near = _text_graph(items)
+    small = [_topics(items, texts_near, seed, (len(items.vectors) / texts,)) for texts in TOPIC_TEXTS]
+    regions = dense + _topics(items, texts_near, seed, TOPIC_RESOLUTIONS) + small[0] + whole
     found = [Candidate("family", view, pool) for pool in dense]
     found += [Candidate("link community", view, pool) for pool in whole]
     for number, region in enumerate(regions):
@@ -81,24 +82,27 @@ def _community_pools(
     items: Items, around: Neighbourhood, resolutions: Sequence[float], link_rate: float, seed: int
 ) -> list[NDArray[np.int64]]:
     """For each community, its items whose neighbours are mostly inside it."""
-    links = find_links(items, around, rate=link_rate)
-    mass = around.mass
+    graph = link_graph(find_links(items, around, rate=link_rate))
     communities = {
         members.tobytes(): members
         for resolution in resolutions
-        for members in link_communities(links, resolution=resolution, seed=seed)
+        for members in graph.communities(resolution=resolution, seed=seed)
     }
-    return [shared_part(items, around, members, mass) for members in communities.values()]
+    return [shared_part(items, around, members) for members in communities.values()]
 
 
-def _topics(items: Items, seed: int, resolutions: Sequence[float]) -> list[NDArray[np.int64]]:
-    """Communities of texts, dense or not: every text is in one, at each resolution."""
+def _text_graph(items: Items) -> Graph:
     edges = items.adjacency.maximum(items.adjacency.T).tocoo()
     upper = edges.row < edges.col
     first, second = edges.row[upper].astype(np.int32), edges.col[upper].astype(np.int32)
+    return Graph(first, second, np.ones(len(first)))
+
+
+def _topics(items: Items, graph: Graph, seed: int, resolutions: Sequence[float]) -> list[NDArray[np.int64]]:
+    """Communities of texts, dense or not: every text is in one, at each resolution."""
     regions = []
     for resolution in resolutions:
-        topics = leiden(first, second, np.ones(len(first)), resolution=resolution, seed=seed)
+        topics = graph.communities(resolution=resolution, seed=seed)
         label = np.full(len(items.vectors), -1, np.int64)
         for number, texts in enumerate(topics):
             label[texts] = number
@@ -114,4 +118,4 @@ def _groups(label: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:
 
 
 def _testable_principals(items: Items, chosen: NDArray[np.int64]) -> int:
-    return int((np.unique(items.principal[chosen], return_counts=True)[1] >= ITEMS_MIN).sum())
+    return int((runs(items.principal[chosen])[2] >= ITEMS_MIN).sum())

@@ -17,7 +17,7 @@ from scipy import sparse, stats
 from coterie.detection.candidates import Candidate
 from coterie.detection.exchangeability import Exchangeability, permutation_z
 from coterie.detection.growth import grow
-from coterie.detection.items import Items, Neighbourhood, items_of
+from coterie.detection.items import Items, Neighbourhood, items_of, runs
 from coterie.detection.mixing import Mixing, neighbour_mixing
 from coterie.detection.overlap import Overlap, overlap
 from coterie.detection.parameters import Parameters
@@ -118,7 +118,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     items = view.items
     pool = trim(items, candidate.items)
     texts = len(np.unique(items.text[pool.items]))
-    counts = np.unique(items.principal[pool.items], return_counts=True)[1]
+    counts = runs(items.principal[pool.items])[2]
     verdict = Verdict(
         candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, pool.result,
         None, None, 1.0, 1.0, 1.0, "",

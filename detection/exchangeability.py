@@ -11,6 +11,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
+from coterie.detection.kernels import sums_by_owner
+
 
 @dataclass(frozen=True, slots=True)
 class Exchangeability:
@@ -33,16 +35,8 @@ def account_sums(
     vectors: NDArray[np.float32], account: NDArray[np.int64], accounts: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
     """Per-account vector sums float64[accounts, dim], sums of squared norms, and counts."""
-    order = np.argsort(account, kind="stable")
-    sizes = np.bincount(account, minlength=accounts)
-    bounds = np.concatenate(([0], np.cumsum(sizes)))
-    sums = np.zeros((accounts, vectors.shape[1]))
-    present = sizes > 0
-    if present.any():
-        sums[present] = np.add.reduceat(vectors[order].astype(np.float64), bounds[:-1][present], axis=0)
-    norms = np.einsum("ij,ij->i", vectors, vectors).astype(np.float64)
-    squares: NDArray[np.float64] = np.bincount(account, weights=norms, minlength=accounts).astype(np.float64)
-    return sums, squares, sizes.astype(np.float64)
+    sums, squares = sums_by_owner(vectors, account, accounts)
+    return sums, squares, np.bincount(account, minlength=accounts).astype(np.float64)
 
 
 def exchangeability(vectors: NDArray[np.float32], account: NDArray[np.int64]) -> Exchangeability | None:

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from coterie.detection.items import Items, Neighbourhood, shared_part
+from coterie.detection.items import Items, Neighbourhood, items_with, neighbours_of, shared_part
 
 ROUNDS_MAX = 3
 NEAR_MIN = 2
@@ -29,8 +29,7 @@ def grow(items: Items, around: Neighbourhood, chosen: NDArray[np.int64]) -> Iter
     Args:
         around: the neighbourhood of all items.
     """
-    mass = around.mass
-    volume = np.bincount(items.principal, minlength=items.principals).astype(np.float64)
+    volume = items.volume
     pool = chosen
     for _ in range(ROUNDS_MAX):
         before = len(pool)
@@ -46,7 +45,7 @@ def grow(items: Items, around: Neighbourhood, chosen: NDArray[np.int64]) -> Iter
         if len(grown) > len(pool):
             yield grown
         members = np.unique(items.principal[grown])
-        pool = np.union1d(grown, shared_part(items, around, members, mass))
+        pool = np.union1d(grown, shared_part(items, around, members))
         if len(pool) > len(grown):
             yield pool
         if len(pool) == before:
@@ -55,7 +54,7 @@ def grow(items: Items, around: Neighbourhood, chosen: NDArray[np.int64]) -> Iter
 
 def _near(items: Items, pool: NDArray[np.int64]) -> NDArray[np.int64]:
     """The items whose text has at least `NEAR_MIN` neighbours among the pool's texts, as or of them."""
-    inside = np.zeros(len(items.vectors))
-    inside[items.text[pool]] = 1.0
-    near = items.adjacency @ inside + items.adjacency.T @ inside
-    return np.flatnonzero(near[items.text] >= NEAR_MIN)
+    texts = np.unique(items.text[pool])
+    met = np.concatenate([neighbours_of(side, texts) for side in (items.adjacency, items.reverse)])
+    near, count = np.unique(met, return_counts=True)
+    return items_with(items, near[count >= NEAR_MIN])

@@ -1,12 +1,13 @@
 """The table detection works on: who asked what, each distinct pair once, in one view."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from coterie.detection.kernels import count_neighbours
+from coterie.detection.kernels import count_neighbours, sums_inside
 from coterie.domain import View
 
 HOLDERS_MAX = 3
@@ -20,7 +21,7 @@ ODDS_MIN = 4.0
 NEIGHBOURS_IN_MIN = 2
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Items:
     """Distinct (principal, text) pairs of a view, n of them, ordered by principal.
 
@@ -46,8 +47,28 @@ class Items:
         """Number of items, n."""
         return len(self.principal)
 
+    @cached_property
+    def reverse(self) -> sparse.csr_matrix:
+        """float64 sparse [m, m], 1 where the row is among the nearest neighbours of the column."""
+        return self.adjacency.T.tocsr()
 
-@dataclass(frozen=True, slots=True)
+    @cached_property
+    def by_text(self) -> NDArray[np.int64]:
+        """int64[n], the items in the order of their texts."""
+        return np.argsort(self.text, kind="stable")
+
+    @cached_property
+    def sorted_text(self) -> NDArray[np.int32]:
+        """int32[n], their texts in that order."""
+        return self.text[self.by_text]
+
+    @cached_property
+    def volume(self) -> NDArray[np.float64]:
+        """float64[principals], items of each."""
+        return np.bincount(self.principal, minlength=self.principals).astype(np.float64)
+
+
+@dataclass(frozen=True)
 class Neighbourhood:
     """How the neighbours of some items are spread over principals, neighbours outside those items left out.
 
@@ -56,17 +77,27 @@ class Neighbourhood:
         near: float64 sparse [s, principals], for each of them; popular texts count for nobody.
         own: float64[s], the part of it that is the item's own principal.
         total: float64[s], all of it.
+        principal: int32[s], whose each item is; sorted.
     """
 
     items: NDArray[np.int64]
     near: sparse.csr_matrix
     own: NDArray[np.float64]
     total: NDArray[np.float64]
+    principal: NDArray[np.int32]
 
-    @property
+    @cached_property
     def mass(self) -> NDArray[np.float64]:
         """float64[principals]: how often each is a neighbour."""
         return np.asarray(self.near.sum(axis=0)).ravel()
+
+
+def runs(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct ones of sorted values, which of them each is, and how often each comes, without sorting again."""
+    begins = np.ones(len(values), np.bool_)
+    np.not_equal(values[1:], values[:-1], out=begins[1:])
+    first = np.flatnonzero(begins)
+    return values[first], np.cumsum(begins) - 1, np.diff(np.append(first, len(values)))
 
 
 def neighbours_inside(
@@ -86,9 +117,26 @@ def neighbours_inside(
     return count_neighbours(adjacency.indptr, adjacency.indices, distinct, place, owner, order)
 
 
+def neighbours_of(adjacency: sparse.csr_matrix, texts: NDArray[np.int32]) -> NDArray[np.int32]:
+    """The neighbours of the first text, those of the second, and so on."""
+    first, sizes = adjacency.indptr[texts].astype(np.int64), np.diff(adjacency.indptr)[texts]
+    at = np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(int(sizes.sum()))
+    return np.asarray(adjacency.indices[at], np.int32)
+
+
 def items_of(items: Items, principals: NDArray[np.int32]) -> NDArray[np.int64]:
     """The items of some principals, given sorted. Cost: linear in what is found."""
-    first, last = (np.searchsorted(items.principal, principals, side) for side in ("left", "right"))
+    return _places(items.principal, principals)
+
+
+def items_with(items: Items, texts: NDArray[np.int32]) -> NDArray[np.int64]:
+    """The items of some texts, sorted. Cost: linear in what is found, times its logarithm."""
+    return np.sort(items.by_text[_places(items.sorted_text, texts)])
+
+
+def _places(values: NDArray[np.int32], wanted: NDArray[np.int32]) -> NDArray[np.int64]:
+    """Where any of some values stands among sorted ones: those of the first, those of the second, and so on."""
+    first, last = (np.searchsorted(values, wanted, side) for side in ("left", "right"))
     sizes = last - first
     return np.repeat(first - np.cumsum(sizes) + sizes, sizes) + np.arange(int(sizes.sum()))
 
@@ -122,22 +170,22 @@ def neighbourhood(items: Items, chosen: NDArray[np.int64] | None = None) -> Neig
     )
     near = (items.adjacency[text] @ held).tocsr()
     own = np.asarray(near[np.arange(len(chosen)), principal]).ravel()
-    return Neighbourhood(chosen, near, own, np.asarray(near.sum(axis=1)).ravel())
+    return Neighbourhood(chosen, near, own, np.asarray(near.sum(axis=1)).ravel(), principal)
 
 
-def shared_part(
-    items: Items, around: Neighbourhood, members: NDArray[np.int32], mass: NDArray[np.float64]
-) -> NDArray[np.int64]:
+def shared_part(items: Items, around: Neighbourhood, members: NDArray[np.int32]) -> NDArray[np.int64]:
     """What principals ask near each other: their items whose neighbours are mostly those of the others.
 
+    Cost: linear in the neighbours of what these sent.
+
     Args:
-        members: int32[...], the principals.
-        mass: `around.mass`, which takes a while.
+        members: int32[...], the principals, sorted.
     """
-    inside = np.zeros(items.principals)
-    inside[members] = 1.0
-    mine = np.flatnonzero(inside[items.principal[around.items]] > 0)
-    near = np.asarray(around.near[mine] @ inside).ravel() - around.own[mine]
+    inside = np.zeros(items.principals, np.bool_)
+    inside[members] = True
+    mine = _places(around.principal, members)
+    near = sums_inside(around.near.indptr, around.near.indices, around.near.data, mine, inside) - around.own[mine]
+    mass = around.mass
     share = float(mass[members].sum() / max(mass.sum(), 1.0))
     outside = np.maximum(around.total[mine] - around.own[mine] - near, 0.5)
     chosen = (near >= NEIGHBOURS_IN_MIN) & (near / outside >= ODDS_MIN * share / max(1 - share, 1e-9))

@@ -109,8 +109,64 @@ def have_in_common(
     return found
 
 
+@compiled
+def sums_inside(
+    starts: NDArray[np.int32],
+    columns: NDArray[np.int32],
+    values: NDArray[np.float64],
+    rows: NDArray[np.int64],
+    inside: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """float64[n]: sums of some rows of a CSR matrix over the columns that are inside."""
+    sums = np.zeros(len(rows))
+    for number in range(len(rows)):
+        for slot in range(starts[rows[number]], starts[rows[number] + 1]):
+            if inside[columns[slot]]:
+                sums[number] += values[slot]
+    return sums
+
+
+@compiled
+def sums_by_owner(
+    vectors: NDArray[np.float32], owner: NDArray[np.int64], owners: int
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """float64[owners, dim]: sums of the rows of each owner; float64[owners]: sums of their squared lengths."""
+    sums, squares = np.zeros((owners, vectors.shape[1])), np.zeros(owners)
+    for row in range(len(vectors)):
+        mine = owner[row]
+        square = 0.0
+        for column in range(vectors.shape[1]):
+            value = np.float64(vectors[row, column])
+            sums[mine, column] += value
+            square += value * value
+        squares[mine] += square
+    return sums, squares
+
+
+@compiled
+def variance_above_diagonal(matrix: NDArray[np.float32]) -> float:
+    """Variance of what stands above the diagonal of a square matrix; 0 where that is nothing."""
+    n = len(matrix)
+    if n < 2:
+        return 0.0
+    pairs = n * (n - 1) / 2
+    total = 0.0
+    for row in range(n):
+        for column in range(row + 1, n):
+            total += matrix[row, column]
+    mean = total / pairs
+    squares = 0.0
+    for row in range(n):
+        for column in range(row + 1, n):
+            squares += (matrix[row, column] - mean) ** 2
+    return squares / pairs
+
+
 def warm_up_kernels() -> None:
     """Load or compile all of them, by running each on next to nothing."""
     none = np.zeros(0, np.int64)
     count_neighbours(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), none, none, none)
     have_in_common(np.zeros(1, np.int64), none, none, none, 1, 1.0)
+    sums_by_owner(np.zeros((0, 1), np.float32), none, 0)
+    variance_above_diagonal(np.zeros((0, 0), np.float32))
+    sums_inside(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0), none, np.zeros(0, np.bool_))

@@ -54,29 +54,35 @@ def find_links(items: Items, around: Neighbourhood, *, rate: float) -> Links:
     return Links(pair.row[keep].astype(np.int32), pair.col[keep].astype(np.int32), pair.data[keep], expected[keep])
 
 
-def link_communities(links: Links, *, resolution: float, seed: int) -> list[NDArray[np.int32]]:
-    """Communities of three principals or more in the link graph, each sorted, largest first."""
-    return leiden(links.first, links.second, links.observed - links.expected, resolution=resolution, seed=seed)
+class Graph:
+    """An undirected graph, to be looked at in several resolutions.
+
+    Args:
+        first, second: int32[e], the ends of each edge.
+        weight: float64[e].
+    """
+
+    def __init__(self, first: NDArray[np.int32], second: NDArray[np.int32], weight: NDArray[np.float64]) -> None:
+        nodes, place = np.unique(np.concatenate((first, second)), return_inverse=True)
+        names = [str(node) for node in nodes.tolist()]
+        ends = [names[at] for at in place.tolist()]
+        self._edges = list(zip(ends[: len(first)], ends[len(first) :], weight.tolist(), strict=True))
+
+    def communities(self, *, resolution: float, seed: int) -> list[NDArray[np.int32]]:
+        """Those of three nodes or more by modularity (Traag, Waltman, van Eck 2019), each sorted, largest first."""
+        if not self._edges:
+            return []
+        _, member_of = graspologic_native.leiden(
+            self._edges, resolution=resolution, seed=seed, randomness=0.001, trials=1
+        )
+        node = np.fromiter(map(int, member_of), np.int32, len(member_of))
+        community = np.fromiter(member_of.values(), np.int64, len(member_of))
+        order = np.lexsort((node, community))
+        bounds = np.flatnonzero(np.diff(community[order])) + 1
+        groups = [group for group in np.split(node[order], bounds) if len(group) >= 3]
+        return sorted(groups, key=lambda group: (-len(group), int(group[0])))
 
 
-def leiden(
-    first: NDArray[np.int32],
-    second: NDArray[np.int32],
-    weight: NDArray[np.float64],
-    *,
-    resolution: float,
-    seed: int,
-) -> list[NDArray[np.int32]]:
-    """Communities of three nodes or more of an undirected graph by modularity (Traag, Waltman, van Eck 2019)."""
-    if not len(first):
-        return []
-    edges = [
-        (str(a), str(b), float(w)) for a, b, w in zip(first.tolist(), second.tolist(), weight.tolist(), strict=True)
-    ]
-    _, member_of = graspologic_native.leiden(edges, resolution=resolution, seed=seed, randomness=0.001, trials=1)
-    node = np.fromiter((int(name) for name in member_of), np.int32, len(member_of))
-    community = np.fromiter(member_of.values(), np.int64, len(member_of))
-    order = np.lexsort((node, community))
-    bounds = np.flatnonzero(np.diff(community[order])) + 1
-    groups = [group for group in np.split(node[order], bounds) if len(group) >= 3]
-    return sorted(groups, key=lambda group: (-len(group), int(group[0])))
+def link_graph(links: Links) -> Graph:
+    """Principals, joined where they are linked."""
+    return Graph(links.first, links.second, links.observed - links.expected)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from coterie.detection.items import Items, neighbours_inside
+from coterie.detection.items import Items, neighbours_inside, runs
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,7 +40,7 @@ class Mixing:
 
 def neighbour_mixing(items: Items, chosen: NDArray[np.int64]) -> Mixing | None:
     """Measure a pool; None where its queries have no neighbours in it. Cost: linear in the pool's neighbours."""
-    principals, number, counts = np.unique(items.principal[chosen], return_inverse=True, return_counts=True)
+    principals, number, counts = runs(items.principal[chosen])
     own_of, of_all = neighbours_inside(items.adjacency, items.text[chosen], number)
     pairs = int(of_all.sum())
     if not pairs:

@@ -6,7 +6,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.detection.exchangeability import Exchangeability, account_sums, exchangeability
-from coterie.detection.items import Items
+from coterie.detection.items import Items, runs
+from coterie.detection.kernels import variance_above_diagonal
 
 ITEMS_MIN = 5
 """Distinct texts a principal needs in a pool to be tested at all."""
@@ -51,9 +52,12 @@ def trim(items: Items, chosen: NDArray[np.int64]) -> Pool:
     """Drop, one in ten at a time, the principal that fits least, until all fit or half are gone.
 
     Cost: linear in the pool, times the rounds (at most about twenty).
+
+    Args:
+        chosen: int64[n], item numbers, sorted.
     """
     chosen = _testable(items, _without_repeaters(items, chosen))
-    principals, number = np.unique(items.principal[chosen], return_inverse=True)
+    principals, number, _ = runs(items.principal[chosen])
     kept = np.ones(len(principals), bool)
     least = max(3, int(np.ceil(KEPT_SHARE_MIN * len(principals))))
     settled = False
@@ -67,7 +71,7 @@ def trim(items: Items, chosen: NDArray[np.int64]) -> Pool:
         order = np.argsort(-misfit, kind="stable")[: max(1, min(left // 10, left - least))]
         kept[order[misfit[order] > 0]] = False
     chosen = _with_a_slice(items, chosen[kept[number]])
-    principals, number = np.unique(items.principal[chosen], return_inverse=True)
+    principals, number, _ = runs(items.principal[chosen])
     result = exchangeability(items.vectors[items.text[chosen]], number) if len(principals) >= 3 else None
     return Pool(chosen, principals, settled, result)
 
@@ -76,14 +80,14 @@ def _testable(
     items: Items, chosen: NDArray[np.int64], *, least: float = ITEMS_MIN, most: float = np.inf
 ) -> NDArray[np.int64]:
     """The items of principals that have so many of them."""
-    _, number, counts = np.unique(items.principal[chosen], return_inverse=True, return_counts=True)
+    _, number, counts = runs(items.principal[chosen])
     return chosen[((counts >= least) & (counts <= most))[number]]
 
 
 def _without_repeaters(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """Without principals most of whose texts others sent too: a crowd with a common source inside a larger pool."""
     _, text, holders = np.unique(items.text[chosen], return_inverse=True, return_counts=True)
-    _, number, counts = np.unique(items.principal[chosen], return_inverse=True, return_counts=True)
+    _, number, counts = runs(items.principal[chosen])
     repeated = np.bincount(number, weights=holders[text] > 1, minlength=len(counts))
     # Where they are many the pool is such a crowd, and is to be called one.
     kept = repeated <= REPEATS_MAX * counts
@@ -92,7 +96,7 @@ def _without_repeaters(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.in
 
 def _with_a_slice(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
     """Without principals whose part is small or huge beside the others'."""
-    counts = np.unique(items.principal[chosen], return_counts=True)[1]
+    counts = runs(items.principal[chosen])[2]
     usual = float(np.median(counts)) if len(counts) else 0.0
     return _testable(items, chosen, least=SHARE_MIN * usual, most=SHARE_MAX * usual)
 
@@ -142,5 +146,4 @@ class _Sums:
 def _pair_variance(vectors: NDArray[np.float32]) -> float:
     """Variance of the similarity of two queries of the pool, from an even sample of them."""
     sample = vectors[:: max(1, len(vectors) // PAIR_SAMPLE_MAX)]
-    pairs = (sample @ sample.T)[np.triu_indices(len(sample), 1)]
-    return float(pairs.var()) if len(pairs) else 0.0
+    return float(variance_above_diagonal(sample @ sample.T))
