@@ -12,7 +12,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from coterie.detection.candidates import Candidate
 from coterie.detection.exchangeability import Exchangeability, permutation_z
@@ -162,18 +162,18 @@ def content_p_value(result: Exchangeability, mixing: Mixing | None, principals: 
     credit beyond perfect interchangeability: more alike across than within says how the pool was gathered, and no more.
     """
     error = max((result.ratio - result.ratio_low) / 1.645, 1e-3)
-    on_the_whole = stats.t.sf((min(result.ratio, 1.0) - parameters.ratio_floor) / error, max(1, principals - 1))
+    on_the_whole = special.stdtr(max(1, principals - 1), (parameters.ratio_floor - min(result.ratio, 1.0)) / error)
     close_up = 1.0 if mixing is None else mixing.p_value(parameters.mixing_ceiling)
     if max(on_the_whole, close_up) > CONTRARY:
         return 1.0
     both = np.clip([on_the_whole, close_up], 1e-12, 1 - 1e-12)
-    return float(stats.norm.sf(stats.norm.isf(both).mean()))
+    return float(special.ndtr(special.ndtri(both).mean()))
 
 
 def _together(first: float, second: float) -> float:
     """Fisher's combination of two independent p-values."""
     product = max(first * second, 1e-300)
-    return float(stats.chi2.sf(-2 * np.log(product), 4))
+    return float(special.chdtrc(4, -2 * np.log(product)))
 
 
 def _too_little(verdict: Verdict, parameters: Parameters) -> str:

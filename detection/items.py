@@ -7,7 +7,7 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import sparse
 
-from coterie.detection.kernels import count_neighbours, sums_inside
+from coterie.detection.kernels import count_neighbours, runs_of, sums_inside
 from coterie.domain import View
 
 HOLDERS_MAX = 3
@@ -94,10 +94,7 @@ class Neighbourhood:
 
 def runs(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
     """The distinct ones of sorted values, which of them each is, and how often each comes, without sorting again."""
-    begins = np.ones(len(values), np.bool_)
-    np.not_equal(values[1:], values[:-1], out=begins[1:])
-    first = np.flatnonzero(begins)
-    return values[first], np.cumsum(begins) - 1, np.diff(np.append(first, len(values)))
+    return runs_of(values)
 
 
 def neighbours_inside(

@@ -162,11 +162,28 @@ def variance_above_diagonal(matrix: NDArray[np.float32]) -> float:
     return squares / pairs
 
 
+@compiled
+def runs_of(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct ones of sorted values, which of them each is, and how often each comes."""
+    n = len(values)
+    number = np.empty(n, np.int64)
+    distinct, sizes = np.empty(n, values.dtype), np.zeros(n, np.int64)
+    found = 0
+    for place in range(n):
+        if place == 0 or values[place] != values[place - 1]:
+            distinct[found] = values[place]
+            found += 1
+        number[place] = found - 1
+        sizes[found - 1] += 1
+    return distinct[:found].copy(), number, sizes[:found].copy()
+
+
 def warm_up_kernels() -> None:
     """Load or compile all of them, by running each on next to nothing."""
     none = np.zeros(0, np.int64)
     count_neighbours(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), none, none, none)
     have_in_common(np.zeros(1, np.int64), none, none, none, 1, 1.0)
+    runs_of(np.zeros(0, np.int32))
     sums_by_owner(np.zeros((0, 1), np.float32), none, 0)
     variance_above_diagonal(np.zeros((0, 0), np.float32))
     sums_inside(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0), none, np.zeros(0, np.bool_))

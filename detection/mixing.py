@@ -10,7 +10,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from coterie.detection.items import Items, neighbours_inside, runs
 
@@ -35,7 +35,7 @@ class Mixing:
 
         A ratio below 1 earns no more than 1 does: it says how the pool was gathered, and not that it mixes better.
         """
-        return float(stats.norm.cdf((max(self.ratio, 1.0) - ratio_min) / self.error))
+        return float(special.ndtr((max(self.ratio, 1.0) - ratio_min) / self.error))
 
 
 def neighbour_mixing(items: Items, chosen: NDArray[np.int64]) -> Mixing | None:

@@ -2,7 +2,7 @@
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 
 def share_spread(counts: NDArray[np.int64]) -> float:
@@ -26,4 +26,4 @@ def equal_shares_p_value(counts: NDArray[np.int64], spread_min: float, least: in
     if room <= 0:
         return 1.0
     variance = share_spread(counts) ** 2 + 1 / (12 * float(counts.mean()) ** 2)
-    return float(stats.chi2.cdf(freedom * variance / min(spread_min, room) ** 2, freedom))
+    return float(special.chdtr(freedom, freedom * variance / min(spread_min, room) ** 2))
