@@ -15,15 +15,17 @@ from numpy.typing import NDArray
 from scipy import sparse, special
 
 from coterie.detection.candidates import Candidate
-from coterie.detection.exchangeability import Exchangeability, permutation_z
+from coterie.detection.exchangeability import Exchangeability, exchangeability, permutation_z
 from coterie.detection.growth import grow
-from coterie.detection.items import Items, Neighbourhood, items_of, runs
+from coterie.detection.items import Items, items_of, runs
 from coterie.detection.mixing import Mixing, neighbour_mixing
 from coterie.detection.overlap import Overlap, overlap
 from coterie.detection.parameters import Parameters
 from coterie.detection.shares import equal_shares_p_value
 from coterie.detection.splitting import BETWEEN_MAX, halves
 from coterie.detection.trimming import ITEMS_MIN, trim
+from coterie.detection.view_data import Reading, ViewData
+from coterie.detection.wording import own_words_p_value
 
 SAME_PRINCIPALS = 0.5
 """Share of the smaller pool's principals that two pools have in common when they are parts of one campaign."""
@@ -42,21 +44,6 @@ AGREEMENT_POOLS_MIN = 5
 
 SAME_GROUP = 0.5
 """Jaccard of the principals of two pools from which they are one hypothesis, tested twice."""
-
-
-@dataclass(frozen=True, slots=True)
-class ViewData:
-    """What the tests need of a view.
-
-    Attributes:
-        items: its items.
-        around: their neighbourhood.
-        same: float64 sparse [m, m], 1 where two of its texts are one question in different wrappings.
-    """
-
-    items: Items
-    around: Neighbourhood
-    same: sparse.csr_matrix
 
 
 @dataclass(frozen=True, slots=True)
@@ -135,6 +122,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     verdict = replace(verdict, mixing=mixing, content_p_value=content, shares_p_value=shares)
     if content > parameters.content_rate:
         return replace(verdict, reason=_ordinary(verdict, parameters))
+    credit = _credit(verdict, view, parameters)
     shared = overlap(items.principal[pool.items], items.text[pool.items], view.same)
     # Labs that run one benchmark ask all of it; in a small pool they may by chance have asked different parts.
     everything = items_of(items, pool.principals)
@@ -142,9 +130,41 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     return replace(
         verdict,
         overlap=shared,
-        p_value=_together(content, shares),
+        p_value=shares if credit is None else _together(credit, shares),
         reason=_crowd(shared, parameters) or _common(whole, parameters),
     )
+
+
+def _read_again(reading: Reading, items: Items, chosen: NDArray[np.int64], parameters: Parameters) -> float:
+    """`content_p_value` of the same prompts in another view; 1 where too little of them is there."""
+    again = reading.of(items, chosen)
+    principals, number = np.unique(reading.items.principal[again], return_inverse=True)
+    result = exchangeability(reading.items.vectors[reading.items.text[again]], number)
+    if result is None:
+        return 1.0
+    return content_p_value(result, neighbour_mixing(reading.items, again), len(principals), parameters)
+
+
+def _credit(verdict: Verdict, view: ViewData, parameters: Parameters) -> float | None:
+    """The p-value of a pool's content as far as it is evidence; None where it is none, and only the shares are.
+
+    An encoder that does not read what it is given takes everybody for interchangeable. So the accounts must have no
+    words of their own, by the letter: where they have, content speaks for innocence (1). A view in which it counts how
+    a prompt is put must be borne out by one in which only what is asked does. And where prompts are alike for their
+    language more than for what they ask, the accounts are no more interchangeable than all who write it: then the view
+    without languages has as much to say.
+    """
+    assert verdict.result is not None
+    items, chosen = view.items, verdict.items
+    if own_words_p_value(view.wording[items.text[chosen]], items.principal[chosen]) < parameters.own_words_rate:
+        return 1.0
+    content = verdict.content_p_value
+    if view.readings:
+        content = max(content, min(_read_again(reading, items, chosen, parameters) for reading in view.readings))
+    if view.tongues.alike(items.text[chosen]) > parameters.tongue_max * verdict.result.across:
+        again = 1.0 if view.tongueless is None else _read_again(view.tongueless, items, chosen, parameters)
+        return None if again > CONTRARY else _both(content, again)
+    return content
 
 
 def label_z(verdict: Verdict, view: ViewData) -> float:
@@ -164,9 +184,14 @@ def content_p_value(result: Exchangeability, mixing: Mixing | None, principals: 
     error = max((result.ratio - result.ratio_low) / 1.645, 1e-3)
     on_the_whole = special.stdtr(max(1, principals - 1), (parameters.ratio_floor - min(result.ratio, 1.0)) / error)
     close_up = 1.0 if mixing is None else mixing.p_value(parameters.mixing_ceiling)
-    if max(on_the_whole, close_up) > CONTRARY:
+    return _both(float(on_the_whole), close_up)
+
+
+def _both(first: float, second: float) -> float:
+    """The mean of two normal scores as a p-value; 1 where one of them speaks for innocence."""
+    if max(first, second) > CONTRARY:
         return 1.0
-    both = np.clip([on_the_whole, close_up], 1e-12, 1 - 1e-12)
+    both = np.clip([first, second], 1e-12, 1 - 1e-12)
     return float(special.ndtr(special.ndtri(both).mean()))
 
 

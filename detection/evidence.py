@@ -6,7 +6,7 @@ Every function answers None where there is too little to say: missing data is no
 
 from collections.abc import Sequence
 
-from coterie.detection.decision import Verdict, ViewData
+from coterie.detection.decision import Verdict
 from coterie.detection.evidence_account import attributes_evidence, pivot_evidence
 from coterie.detection.evidence_content import Contents, content_evidence, read_contents
 from coterie.detection.evidence_counter import counter_evidence
@@ -26,6 +26,7 @@ from coterie.detection.evidence_volume import equal_shares_evidence, volume_evid
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits
 from coterie.detection.text_facts import TextFacts
+from coterie.detection.view_data import ViewData
 from coterie.domain import Evidence, TextField
 
 __all__ = [

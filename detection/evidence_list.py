@@ -4,13 +4,14 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from coterie.detection.decision import Verdict, ViewData, label_z
+from coterie.detection.decision import Verdict, label_z
 from coterie.detection.evidence_content import Contents
 from coterie.detection.evidence_pool import SHOWN_AT, WORDS, Comparison, PoolView, bounded, sent
 from coterie.detection.nulls import Measured, excess_test, set_test
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits
 from coterie.detection.shares import share_spread
+from coterie.detection.view_data import ViewData
 from coterie.domain import Evidence, TextField
 
 NO_PEERS = "none: too few other customers to compare with"

@@ -30,6 +30,9 @@ class Parameters:
             principals and not within them at this significance, `rewrapped_rate`.
         common_max: largest share of everything that a pool's accounts send, in it or not, that several of them sent, in
             the same words or in other wrappings (labs that all run one benchmark: more than half).
+        own_words_rate: p-value of "who asked has nothing to do with the words" below which the accounts of a pool have
+            words of their own: of slices dealt at random so many are refused.
+        tongue_max: share of a pool's similarity that may be its languages', for its content to be evidence.
         principals_min: principals that make a campaign.
         texts_min: distinct texts that are worth the name of a harvest.
         run_items_min: distinct benchmark items one account asks in a benchmark run.
@@ -53,6 +56,8 @@ class Parameters:
     rewrapped_max: float = 0.1
     rewrapped_rate: float = 0.01
     common_max: float = 0.3
+    own_words_rate: float = 0.02
+    tongue_max: float = 0.5
     principals_min: int = 3
     texts_min: int = 20
     run_items_min: int = 50

@@ -9,16 +9,15 @@ from numpy.typing import NDArray
 from coterie.detection.benchmark_like import find_benchmark_like
 from coterie.detection.benchmark_like_findings import benchmark_like_findings
 from coterie.detection.candidates import Candidate, find_candidates
-from coterie.detection.decision import ViewData, judge
+from coterie.detection.decision import judge
 from coterie.detection.families import Families, find_families
 from coterie.detection.family_record import record_families
 from coterie.detection.identity import with_lineage
-from coterie.detection.items import make_items, neighbourhood
-from coterie.detection.overlap import Words, same_questions
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
 from coterie.detection.text_facts import TextFacts
+from coterie.detection.view_data import read_views
 from coterie.detection.views import stripped_texts
 from coterie.detection.watching import watched_pools
 from coterie.domain import (
@@ -89,19 +88,14 @@ def detect(
 
     tell("link", 0.0)
     cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
-    words = Words(cores)
-    views: dict[str, ViewData] = {}
+    views = read_views(window, principals, cores)
     candidates: list[Candidate] = []
-    for number, view in enumerate(window.views.values()):
-        items = make_items(view, principals.of_row, principals.count)
-        views[view.name] = ViewData(
-            items, neighbourhood(items), same_questions(view.graph, words, _stands_for(view, window.raw.text))
-        )
+    for number, (name, data) in enumerate(views.items()):
         candidates += find_candidates(
-            items,
-            views[view.name].around,
-            families[view.name],
-            view.name,
+            data.items,
+            data.around,
+            families[name],
+            name,
             link_rate=parameters.link_rate,
             seed=parameters.seed,
             step=_within(tell, "link", number / len(window.views), 1 / len(window.views)),
@@ -179,13 +173,4 @@ def _family_of_text(window: Window, families: Mapping[str, Families]) -> NDArray
     row = window.views[name].text
     found = np.full(len(window.texts), -1, np.int32)
     found[window.raw.text[row >= 0]] = families[name].label[row[row >= 0]]
-    return found
-
-
-def _stands_for(view: View, raw_text: NDArray[np.int32]) -> NDArray[np.int64]:
-    """int64[m]: for each text of a view a raw text that it is what is left of."""
-    found = np.zeros(len(view.vectors), np.int64)
-    held = view.text >= 0
-    first, at = np.unique(view.text[held], return_index=True)
-    found[first] = raw_text[held][at]
     return found

@@ -6,7 +6,7 @@ from hashlib import blake2b
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection.decision import Verdict, ViewData
+from coterie.detection.decision import Verdict
 from coterie.detection.evidence import (
     PoolView,
     benchmark_evidence,
@@ -18,6 +18,7 @@ from coterie.detection.family_record import NamedFamilies
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import BenchmarkHits, Principals, pool_rows
 from coterie.detection.text_facts import TextFacts
+from coterie.detection.view_data import ViewData
 from coterie.domain import (
     Evidence,
     ExchangeId,

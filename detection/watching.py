@@ -13,11 +13,12 @@ from numpy.typing import NDArray
 from scipy import sparse, stats
 
 from coterie.detection.candidates import Candidate
-from coterie.detection.decision import SAME_PRINCIPALS, Verdict, ViewData, test_candidate
+from coterie.detection.decision import SAME_PRINCIPALS, Verdict, test_candidate
 from coterie.detection.items import LINK_NEIGHBOURS, NEIGHBOURS_IN_MIN, ODDS_MIN
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import Principals, pool_rows
 from coterie.detection.trimming import ITEMS_MIN
+from coterie.detection.view_data import ViewData
 from coterie.domain import WATCHED_POOLS_MAX, WATCHED_TEXTS_MAX, TextId, WatchedPool, Window
 
 JOIN_PROMPTS_MIN = 3

@@ -11,6 +11,7 @@ from worlds import World, exact_graph
 from coterie.detection import Parameters, detect
 from coterie.domain import (
     CancelledRunError,
+    Finding,
     FindingKind,
     Lineage,
     Slice,
@@ -117,6 +118,29 @@ def test_people_with_subjects_inside_one_field_are_no_campaign() -> None:
         own = world.subject(around=field, spread=0.8)
         world.ask(f"expert-{number}", [world.text(own) for _ in range(30)])
     assert accused(world.window()) == set()
+
+
+def test_people_whose_language_the_encoder_does_not_read_are_no_campaign() -> None:
+    rng = np.random.default_rng(7)
+
+    def found(own_words: bool) -> list[Finding]:
+        world = World(7)
+        world.people(30)
+        # To the encoder all that they write is one subject.
+        tongue = world.subject()
+        vocabulary = [f"w{number}" for number in range(3_000)]
+        for number in range(12):
+            liked = rng.choice(vocabulary, 25) if own_words else vocabulary
+            asked = []
+            for _ in range(int(rng.integers(8, 60))):
+                text = " ".join(rng.choice(liked, 12).tolist())
+                world.vectors[text] = world.vectors[world.text(tongue, spread=0.8)]
+                asked.append(text)
+            world.ask(f"speaker-{number}", asked)
+        return [finding for finding in detect(world.window()).findings if finding.kind is FindingKind.CAMPAIGN]
+
+    assert found(own_words=False)
+    assert not found(own_words=True)
 
 
 def test_half_cover_does_not_hide_a_campaign() -> None:
