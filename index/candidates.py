@@ -1,8 +1,8 @@
 """The search for nearest neighbours among codes: what is read, in which order, and when it is enough.
 
-A row's list is filled in three ways. Reading whole cells finds what lies near in space; joining the neighbours of its
-neighbours finds the rest of a dense place at once, however many cells it is cut into; reading the further cells that
-still promise something finds what has no structure to follow.
+A row's list is filled in three ways. Reading the nearest cells finds what lies near in space; reading the further cells
+that still promise something finds what has no structure to follow; joining the neighbours of its neighbours finds the
+rest of a dense place at once, however many cells it is cut into.
 """
 
 from collections.abc import Iterator, Sequence
@@ -12,24 +12,23 @@ import numpy as np
 from numpy.typing import NDArray
 
 from coterie.index.cells import Cells, nearest_cells
-from coterie.index.codes import Products, padded_scale
-from coterie.index.kernels import join_neighbours, reversed_lists, take_best
-from coterie.index.ticks import Tick, no_tick, part_of
+from coterie.index.kernels import join_neighbours, reversed_lists
+from coterie.index.ticks import Tick, part_of
+from coterie.index.tiles import offer_tiles, pairs_above, tiles_of
 from coterie.index.workers import share
 
 MARGIN = 4
 """Candidates kept beyond k until they are scored exactly: rounding swaps neighbours that are nearly equally far."""
 
-_HELD_AT_ONCE = 1_024
-_ASKING_AT_ONCE = 2_048
-PLANNED_AT_ONCE = 65_536
+PLANNED_AT_ONCE = 262_144
 _JOINED_AT_ONCE = 8_192
-_PROBES = 5
+_PROBES = 3
 FAN = 12
 PATIENCE = 8
+_PATIENCE_FIRST, _PATIENCE_THEN = 3, 24
 _CELLS_A_TICK = 8
-_WORTH, _WORTH_ROWS, _WORTH_GROWTH, _WORTH_MIN = 2.5, 200_000, 0.7, 0.5
-"""A cell is read where the chance that a member enters a list of k among n rows is above 2.5 (n / 200,000)^.7 k / n.
+_WORTH, _WORTH_ROWS, _WORTH_GROWTH, _WORTH_MIN = 3.3, 200_000, 0.7, 0.5
+"""A cell is read where the chance that a member enters a list of k among n rows is above 3.3 (n / 200,000)^.7 k / n.
 The more rows there are the less is asked for: reading costs more, and finds the far neighbours of background."""
 
 
@@ -52,7 +51,6 @@ class Candidates:
         self.likeness = np.full((len(asking), k), -np.inf, np.float32)
         self._codes = codes
         self._scale = scale
-        self._products = Products()
 
     def search(
         self,
@@ -73,22 +71,15 @@ class Candidates:
             k: neighbours that will be wanted; the rest of the list is margin.
             graph: int32[n, l], lists of all rows; None where these are the ones being made.
         """
-        probed = self.read_nearest(cells, members, part_of(tick, 0.0, 0.3))
-        self.join(graph, part_of(tick, 0.3, 0.1))
-        self.read_promising(cells, members, probed, spread, k, part_of(tick, 0.4, 0.5))
+        probed = self.read_nearest(cells, members, part_of(tick, 0.0, 0.2))
+        self.read_promising(cells, members, probed, spread, k, part_of(tick, 0.2, 0.7))
         self.join(graph, part_of(tick, 0.9, 0.1))
 
-    def compare(self, at: NDArray[np.int32], held: NDArray[np.int32], tick: Tick = no_tick) -> None:
+    def compare(self, at: NDArray[np.int32], held: NDArray[np.int32]) -> None:
         """Offer every held row to the lists at these places: len(at) * len(held) products."""
-        for first in range(0, len(held), _HELD_AT_ONCE):
-            tick(first / len(held))
-            offered = held[first : first + _HELD_AT_ONCE]
-            codes, scale = self._codes[offered], padded_scale(self._scale[offered])
-            for start in range(0, len(at), _ASKING_AT_ONCE):
-                some = at[start : start + _ASKING_AT_ONCE]
-                asking = self.asking[some]
-                block = self._products.block(self._codes[asking], codes)
-                share(take_best, len(some), (block, offered, scale, asking, some), (self.rows, self.likeness))
+        asking = self.asking[at]
+        tiles = tiles_of(held, self._codes, self._scale)
+        offer_tiles(self._codes, asking, at, tiles, self.rows, self.likeness, own=asking)
 
     def read_nearest(self, cells: Cells, members: Sequence[NDArray[np.int32]], tick: Tick) -> NDArray[np.int32]:
         """Read each row's nearest cells; which they were, int32[q, probes]."""
@@ -121,29 +112,38 @@ class Candidates:
         chance = chance_worth_reading(k, sum(len(rows) for rows in members))
         for at, tick_part in portions(len(self.asking), tick):
             asking = self.asking[at]
-            promising = promising_rows(
-                self._products,
-                cells,
-                (self._codes[asking], self._scale[asking]),
-                spread[at],
-                self.likeness[at, min(k, self.rows.shape[1]) - 1] * self._scale[asking],
-                probed[at],
-                chance,
-            )
+            coded = self._codes[asking], self._scale[asking]
+            last = self.likeness[at, min(k, self.rows.shape[1]) - 1] * coded[1]
+            promising = promising_rows(cells, coded, spread[at], last, probed[at], chance)
             for cell, asked in enumerate(promising):
                 _tick_now_and_then(tick_part, cell, cells.count)
                 if len(asked):
                     self.compare(at[asked], members[cell])
 
     def join(self, graph: NDArray[np.int32] | None, tick: Tick) -> None:
-        """Offer each asking row the neighbours of its neighbours, as the lists stand now."""
+        """Offer each asking row the neighbours of its neighbours, as the lists stand now.
+
+        Twice: briefly to every row, and at length to those to which that brought something. Most of background is
+        spared the second.
+        """
+        every = np.arange(len(self.asking), dtype=np.int32)
+        gained = self._join_some(every, _PATIENCE_FIRST, graph, part_of(tick, 0.0, 0.5))
+        self._join_some(every[gained], _PATIENCE_THEN, graph, part_of(tick, 0.5, 0.5))
+
+    def _join_some(
+        self, at: NDArray[np.int32], patience: int, graph: NDArray[np.int32] | None, tick: Tick
+    ) -> NDArray[np.bool_]:
+        """The same for the lists at some places; bool[len(at)], which of them have changed."""
         lists = self.rows if graph is None else graph
         fan = min(FAN, lists.shape[1], self.rows.shape[1])
         forward = lists[:, :fan].copy()
-        backward = reversed_lists(forward, fan)
-        fixed = (self._codes, self._scale, forward, backward, fan, PATIENCE)
-        for at, _ in portions(len(self.asking), tick, _JOINED_AT_ONCE):
-            share(join_neighbours, len(at), (*fixed, self.asking[at], at), (self.rows, self.likeness))
+        fixed = (self._codes, self._scale, forward, reversed_lists(forward, fan), fan, patience)
+        gained = np.zeros(len(at), np.bool_)
+        for some, _ in portions(len(at), tick, _JOINED_AT_ONCE):
+            lists_of = (self.asking[at[some]], at[some])
+            changed = gained[some[0] : some[-1] + 1]
+            share(join_neighbours, len(some), (*fixed, *lists_of), (self.rows, self.likeness, changed))
+        return gained
 
 
 def portions(count: int, tick: Tick, size: int | None = None) -> Iterator[tuple[NDArray[np.int32], Tick]]:
@@ -167,15 +167,14 @@ def chance_worth_reading(k: int, n: int) -> float:
 
 
 def promising_rows(
-    products: Products,
     cells: Cells,
     coded: tuple[NDArray[np.int8], NDArray[np.float32]],
     spread: NDArray[np.float32],
     last: NDArray[np.float32],
     probed: NDArray[np.int32] | None,
     chance: float,
-) -> list[NDArray[np.int64]]:
-    """For each cell, which of q rows should read it: int64[...], places in [0, q).
+) -> list[NDArray[np.int32]]:
+    """For each cell, which of q rows should read it: int32[...], places in [0, q).
 
     Args:
         coded: codes int8[q, dim] and scale float32[q] of the rows.
@@ -185,9 +184,7 @@ def promising_rows(
         chance: least chance of one member to come before the last that makes a cell worth reading.
     """
     codes, scale = coded
-    block = products.block(cells.mean_codes, codes)
-    if probed is not None:
-        block[probed.T, np.arange(len(codes))] = -(2**30)
-    reach = NormalDist().inv_cdf(1.0 - chance)
-    enough = (last - reach * spread) / scale
-    return [np.flatnonzero(block[cell, : len(codes)] * cells.mean_scale[cell] > enough) for cell in range(cells.count)]
+    enough = (last - NormalDist().inv_cdf(1.0 - chance) * spread) / scale
+    tiles = tiles_of(np.arange(cells.count, dtype=np.int32), cells.mean_codes, cells.mean_scale)
+    rows, cell = pairs_above(codes, enough.astype(np.float32), tiles, probed)
+    return np.split(rows, np.searchsorted(cell, np.arange(1, cells.count)))

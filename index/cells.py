@@ -12,9 +12,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coterie.index.codes import Products, quantise
+from coterie.index.codes import quantise
 from coterie.index.engine import faiss
 from coterie.index.ticks import Tick, no_tick, part_of
+from coterie.index.tiles import offer_tiles, tiles_of
 
 _CELLS_PER_SQRT_ROW = 0.9
 _TRAINING_ROWS_PER_CELL = 40
@@ -22,6 +23,7 @@ _TRAINING_ITERATIONS = 4
 _SPREAD_ROWS = 20_000
 _SPREAD_AXES = 32
 _ROWS_AT_ONCE = 8_192
+_ASKING_AT_ONCE = 65_536
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,16 +94,14 @@ def nearest_cells(
     tick: Tick = no_tick,
 ) -> NDArray[np.int32]:
     """int32[n, probes]: the nearest cells of each row, nearest first."""
-    products = Products()
-    worth = torch.from_numpy(cell_scale)
-    found = np.empty((len(codes), probes), np.int32)
-    for first in range(0, len(codes), _ROWS_AT_ONCE):
+    tiles = tiles_of(np.arange(len(cell_codes), dtype=np.int32), cell_codes, cell_scale)
+    found = np.full((len(codes), probes), -1, np.int32)
+    likeness = np.full((len(codes), probes), -np.inf, np.float32)
+    none = np.full(_ASKING_AT_ONCE, -1, np.int32)
+    for first in range(0, len(codes), _ASKING_AT_ONCE):
         tick(first / len(codes))
-        some = codes[first : first + _ROWS_AT_ONCE]
-        block = torch.from_numpy(products.block(some, cell_codes))[: len(some), : len(cell_codes)]
-        likeness = block.to(torch.float32).mul_(worth)
-        best = likeness.argmax(dim=1, keepdim=True) if probes == 1 else likeness.topk(probes).indices
-        found[first : first + _ROWS_AT_ONCE] = best.numpy()
+        some = np.arange(first, min(first + _ASKING_AT_ONCE, len(codes)), dtype=np.int32)
+        offer_tiles(codes, some, some, tiles, found, likeness, own=none[: len(some)])
     return found
 
 

@@ -15,7 +15,7 @@ from coterie.index.kernels import LANES
 
 _CODE_MAX = 127
 _ROWS_AT_ONCE = 16_384
-_ROWS_STEP = 128
+_ROWS_STEP = 64
 """Blocks are padded to a multiple of it: every new shape makes the library compile another product."""
 
 
@@ -40,12 +40,21 @@ class Products:
         # Whole numbers up to 127 * 127 * dim are exact in float32 too, as long as dim is at most 1,040 (and above, as
         # good as exact): where the CPU has no int8 products the same results come more slowly.
         self._int8 = bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
+        self._held = torch.empty(0, dtype=torch.int32)
 
     def block(self, asking: NDArray[np.int8], held: NDArray[np.int8]) -> NDArray[Any]:
-        """int32 or float32[>= len(asking), >= len(held)], of every asking code with every held one."""
-        left, right = _padded(asking, _ROWS_STEP), _padded(held, LANES if len(held) < _ROWS_STEP else 4 * LANES)
-        product = torch._int_mm(left, right.T) if self._int8 else left.float() @ right.float().T
-        block: NDArray[Any] = product.numpy()
+        """int32 or float32[>= len(asking), >= len(held)], of every asking code with every held one.
+
+        It is overwritten by the next call.
+        """
+        left, right = torch.from_numpy(padded_codes(asking)), torch.from_numpy(padded_codes(held))
+        if not self._int8:
+            single: NDArray[Any] = (left.float() @ right.float().T).numpy()
+            return single
+        count = len(left) * len(right)
+        if count > len(self._held):
+            self._held = torch.empty(count, dtype=torch.int32)
+        block: NDArray[Any] = torch._int_mm(left, right.T, out=self._held[:count].view(len(left), len(right))).numpy()
         return block
 
 
@@ -54,8 +63,9 @@ def padded_scale(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(scale, (0, -len(scale) % LANES))
 
 
-def _padded(codes: NDArray[np.int8], step: int) -> torch.Tensor:
-    missing = -len(codes) % step
+def padded_codes(codes: NDArray[np.int8]) -> NDArray[np.int8]:
+    """Codes of as many rows as a block may have: zeros up to a multiple of LANES, or of _ROWS_STEP from there on."""
+    missing = -len(codes) % (LANES if len(codes) < _ROWS_STEP else _ROWS_STEP)
     if missing:
         codes = np.concatenate((codes, np.zeros((missing, codes.shape[1]), np.int8)))
-    return torch.from_numpy(codes)
+    return codes

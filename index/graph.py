@@ -147,7 +147,8 @@ def search_codes(vectors: NDArray[np.float32], k: int, seed: int, tick: Progress
         candidates = Candidates(codes, scale, every, reach)
         for first in range(0, n, _ROWS_AT_ONCE):
             block = every[first : first + _ROWS_AT_ONCE]
-            candidates.compare(block, every, part_of(tick, first / n, len(block) / n))
+            tick(first / n)
+            candidates.compare(block, every)
     else:
         cells = make_cells(vectors, codes, seed, part_of(tick, 0.0, 0.2))
         # Rows of one cell lie together, so that what is read together lies together in memory.

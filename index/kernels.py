@@ -105,29 +105,38 @@ def holds(rows: NDArray[np.int32], of: int, row: int) -> bool:
 
 
 @compiled
+def any_exceeds(products: NDArray[Any], scale: NDArray[np.float32], i: int, enough: float) -> bool:
+    """Whether any product of row i is worth more than enough, by a loop without a way out, which takes many at once."""
+    count = 0
+    for j in range(len(scale)):
+        count += np.float32(products[i, j]) * scale[j] > enough
+    return count > 0
+
+
+@compiled
 def take_best(
     products: NDArray[Any],
     held: NDArray[np.int32],
     scale: NDArray[np.float32],
-    asking: NDArray[np.int32],
+    own: NDArray[np.int32],
     at: NDArray[np.int32],
-    low: int,
-    high: int,
     rows: NDArray[np.int32],
     likeness: NDArray[np.float32],
 ) -> None:
     """Offer a block of products to the lists of the rows that asked.
 
     Args:
-        products: int32 or float32[>= high, >= len(scale)], of each asking row's code with each held row's.
+        products: int32 or float32[>= q, >= len(scale)], of each asking row's code with each held row's.
         held: int32[h], the rows of the columns.
         scale: float32[h padded to a multiple of LANES], what a product of that column is worth.
-        asking: int32[q], the rows of the block's rows, and `at`, where their lists lie.
+        own: int32[q], the row that does not enter the list of each, and `at`, where that list lies.
     """
     last = rows.shape[1] - 1
-    for i in range(low, high):
+    for i in range(len(at)):
         of = at[i]
         worst = likeness[of, last]
+        if not any_exceeds(products, scale, i, worst):
+            continue
         for start in range(0, len(scale), LANES):
             best = np.float32(-np.inf)
             for lane in range(LANES):
@@ -136,9 +145,44 @@ def take_best(
             if best > worst:
                 for j in range(start, min(start + LANES, len(held))):
                     value = np.float32(products[i, j]) * scale[j]
-                    if value > worst and held[j] != asking[i] and not holds(rows, of, held[j]):
+                    if value > worst and held[j] != own[i] and not holds(rows, of, held[j]):
                         insert(rows, likeness, of, held[j], value)
                         worst = likeness[of, last]
+
+
+@compiled
+def take_above(
+    products: NDArray[Any],
+    held: NDArray[np.int32],
+    scale: NDArray[np.float32],
+    asking: NDArray[np.int32],
+    enough: NDArray[np.float32],
+    left_out: NDArray[np.int32],
+    pairs: NDArray[np.int32],
+) -> int:
+    """Write down which asking row and held row are worth more than enough to the former; how many pairs there are.
+
+    Args:
+        products, held, scale: as `take_best` takes them.
+        asking, enough: int32[q], float32[q].
+        left_out: int32[q, l], held rows that do not count.
+        pairs: int32[2, >= q * h], where they are written: asking rows, held rows.
+    """
+    count = 0
+    for i in range(len(asking)):
+        for start in range(0, len(scale), LANES):
+            best = np.float32(-np.inf)
+            for lane in range(LANES):
+                value = np.float32(products[i, start + lane]) * scale[start + lane]
+                best = max(best, value)
+            if best > enough[i]:
+                for j in range(start, min(start + LANES, len(held))):
+                    value = np.float32(products[i, j]) * scale[j]
+                    if value > enough[i] and not holds(left_out, i, held[j]):
+                        pairs[0, count] = asking[i]
+                        pairs[1, count] = held[j]
+                        count += 1
+    return count
 
 
 @compiled
@@ -170,6 +214,7 @@ def join_neighbours(  # noqa: PLR0912 (compiled: a function a level would be han
     high: int,
     rows: NDArray[np.int32],
     likeness: NDArray[np.float32],
+    gained: NDArray[np.bool_],
 ) -> None:
     """Offer the neighbours of its neighbours to each asking row (Dong, Moses, Li 2011).
 
@@ -179,6 +224,7 @@ def join_neighbours(  # noqa: PLR0912 (compiled: a function a level would be han
         patience: neighbours in a row that may bring nothing before the rest are taken to bring nothing either.
         asking, at: int32[q], rows and where their lists lie; only those at [low, high) are worked on, and only their
             lists change.
+        gained: bool[q], whether a row's list has changed.
     """
     n, dim = codes.shape
     last = rows.shape[1] - 1
@@ -216,6 +262,7 @@ def join_neighbours(  # noqa: PLR0912 (compiled: a function a level would be han
                     insert(rows, likeness, of, j, value)
                     worst = likeness[of, last]
                     fruitless = 0
+                    gained[a] = True
             if fruitless >= patience:
                 break
 

@@ -305,7 +305,8 @@ class LivingGraph:
     ) -> None:
         """Fill candidates from the held rows; `graph` has the lists of all rows, naming no others."""
         if self._cells is None:
-            candidates.compare(np.arange(len(candidates.asking), dtype=np.int32), held, tick)
+            tick(0.0)
+            candidates.compare(np.arange(len(candidates.asking), dtype=np.int32), held)
             return
         spread = self._cells.spread(self._vectors[candidates.asking].astype(np.float32))
         candidates.search(self._cells, self._members(held), spread, k, graph, tick)
@@ -322,12 +323,11 @@ class LivingGraph:
             return
         arrived = self._members(new)
         chance = chance_worth_reading(self.k, len(self._ids))
-        products = Products()
         for some, _ in portions(first_new, tick):
             coded = self._codes[some], self._scale[some]
             spread = self._cells.spread(self._vectors[some].astype(np.float32))
             last = self._likeness[some, self.k - 1]
-            reading = promising_rows(products, self._cells, coded, spread, last, None, chance)
+            reading = promising_rows(self._cells, coded, spread, last, None, chance)
             for cell, at in enumerate(reading):
                 if len(at) and len(arrived[cell]):
                     self._offer(some[at], arrived[cell])

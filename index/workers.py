@@ -1,10 +1,13 @@
-"""Threads that share a compiled loop over rows."""
+"""Threads that share a loop over rows."""
 
 import os
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from functools import lru_cache
 from typing import Any
+
+import torch
+from threadpoolctl import ThreadpoolController
 
 _ROWS_MIN = 64
 """Rows below which handing over costs more than it saves."""
@@ -13,12 +16,12 @@ _ROWS_MIN = 64
 def share(loop: Callable[..., None], count: int, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
     """Run `loop(*before, low, high, *after)` over [0, count) in as many parts as there are cores.
 
-    The loop must release the interpreter and write only what belongs to its part.
+    The loop must release the interpreter where it works, and write only what belongs to its part. Each part runs on one
+    core, products of torch in it included.
     """
     parts = cores() if count >= _ROWS_MIN else 1
     bounds = [count * part // parts for part in range(parts + 1)]
-    waiting = [_pool().submit(loop, *before, bounds[p], bounds[p + 1], *after) for p in range(1, parts)]
-    loop(*before, bounds[0], bounds[1], *after)
+    waiting = [_pool().submit(loop, *before, bounds[p], bounds[p + 1], *after) for p in range(parts)]
     for part in waiting:
         part.result()
 
@@ -31,4 +34,15 @@ def cores() -> int:
 
 @lru_cache(maxsize=1)
 def _pool() -> ThreadPoolExecutor:
-    return ThreadPoolExecutor(max(1, cores() - 1), thread_name_prefix="coterie-graph")
+    return ThreadPoolExecutor(cores(), thread_name_prefix="coterie-graph", initializer=_keep_to_one_core)
+
+
+def _keep_to_one_core() -> None:
+    """OpenMP's number of threads is each calling thread's own; torch sets it when it is first asked, so ask first."""
+    torch.get_num_threads()
+    _libraries().limit(limits=1, user_api="openmp")
+
+
+@lru_cache(maxsize=1)
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()

@@ -9,6 +9,7 @@ from coterie.domain import CancelledRunError, InvalidError, NeighbourGraph
 from coterie.index import candidates as candidates_module
 from coterie.index import graph as graph_module
 from coterie.index import graph_recall, neighbour_graph
+from coterie.index import tiles as tiles_module
 
 
 def oracle(vectors, k):
@@ -91,8 +92,7 @@ def test_blocks_change_nothing(unit, on_cpu, monkeypatch, all_pairs_rows_max):
     whole = neighbour_graph(vectors, 10)
     monkeypatch.setattr(graph_module, "_ROWS_AT_ONCE", 70)
     monkeypatch.setattr(candidates_module, "PLANNED_AT_ONCE", 55)
-    monkeypatch.setattr(candidates_module, "_ASKING_AT_ONCE", 37)
-    monkeypatch.setattr(candidates_module, "_HELD_AT_ONCE", 41)
+    monkeypatch.setattr(tiles_module, "_TILE_ROWS", 37)
     blocks = neighbour_graph(vectors, 10)
     np.testing.assert_array_equal(blocks.neighbours, whole.neighbours)
     np.testing.assert_array_equal(blocks.similarities, whole.similarities)

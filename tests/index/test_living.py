@@ -12,6 +12,7 @@ from coterie.index import LivingGraph, graph_recall, neighbour_graph
 from coterie.index import candidates as candidates_module
 from coterie.index import graph as graph_module
 from coterie.index import living as living_module
+from coterie.index import tiles as tiles_module
 
 
 @pytest.fixture
@@ -312,7 +313,7 @@ def test_a_tick_that_raises_leaves_the_graph_without_the_new_rows(unit, monkeypa
     for module in (graph_module, living_module):
         monkeypatch.setattr(module, "ALL_PAIRS_ROWS_MAX", all_pairs_rows_max)
     monkeypatch.setattr(candidates_module, "PLANNED_AT_ONCE", 300)
-    monkeypatch.setattr(candidates_module, "_HELD_AT_ONCE", 300)
+    monkeypatch.setattr(tiles_module, "_TILE_ROWS", 300)
     monkeypatch.setattr(graph_module, "_ROWS_AT_ONCE", 300)
     monkeypatch.setattr(living_module, "_OFFERED_AT_ONCE", 30)
     vectors = unit(800 + new, 32, centres=20)
