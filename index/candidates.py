@@ -21,14 +21,14 @@ MARGIN = 4
 """Candidates kept beyond k until they are scored exactly: rounding swaps neighbours that are nearly equally far."""
 
 PLANNED_AT_ONCE = 262_144
-_JOINED_AT_ONCE = 8_192
+_JOINED_AT_ONCE = 65_536
 _PROBES = 3
 FAN = 12
 PATIENCE = 8
 _PATIENCE_FIRST, _PATIENCE_THEN = 3, 24
 _CELLS_A_TICK = 8
-_WORTH, _WORTH_ROWS, _WORTH_GROWTH, _WORTH_MIN = 3.3, 200_000, 0.7, 0.5
-"""A cell is read where the chance that a member enters a list of k among n rows is above 3.3 (n / 200,000)^.7 k / n.
+_WORTH, _WORTH_ROWS, _WORTH_GROWTH, _WORTH_MIN = 3.5, 200_000, 0.7, 0.5
+"""A cell is read where the chance that a member enters a list of k among n rows is above 3.5 (n / 200,000)^.7 k / n.
 The more rows there are the less is asked for: reading costs more, and finds the far neighbours of background."""
 
 

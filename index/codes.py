@@ -40,22 +40,29 @@ class Products:
         # Whole numbers up to 127 * 127 * dim are exact in float32 too, as long as dim is at most 1,040 (and above, as
         # good as exact): where the CPU has no int8 products the same results come more slowly.
         self._int8 = bool(getattr(torch.cpu, "_is_vnni_supported", bool)())
-        self._held = torch.empty(0, dtype=torch.int32)
+        self._memory = torch.empty(0, dtype=torch.int32)
+        self._rooms: dict[tuple[int, int], torch.Tensor] = {}
 
-    def block(self, asking: NDArray[np.int8], held: NDArray[np.int8]) -> NDArray[Any]:
-        """int32 or float32[>= len(asking), >= len(held)], of every asking code with every held one.
+    def block(self, asking: torch.Tensor, held: torch.Tensor) -> NDArray[Any]:
+        """int32 or float32[len(asking), len(held)], of every asking code with every held one, both as `padded_codes`.
 
         It is overwritten by the next call.
         """
-        left, right = torch.from_numpy(padded_codes(asking)), torch.from_numpy(padded_codes(held))
         if not self._int8:
-            single: NDArray[Any] = (left.float() @ right.float().T).numpy()
+            single: NDArray[Any] = (asking.float() @ held.float().T).numpy()
             return single
-        count = len(left) * len(right)
-        if count > len(self._held):
-            self._held = torch.empty(count, dtype=torch.int32)
-        block: NDArray[Any] = torch._int_mm(left, right.T, out=self._held[:count].view(len(left), len(right))).numpy()
-        return block
+        product: NDArray[Any] = torch._int_mm(asking, held.T, out=self._room(len(asking), len(held))).numpy()
+        return product
+
+    def _room(self, height: int, width: int) -> torch.Tensor:
+        """One memory for all blocks, so that it stays in the cache."""
+        if height * width > len(self._memory):
+            self._memory = torch.empty(height * width, dtype=torch.int32)
+            self._rooms.clear()
+        room = self._rooms.get((height, width))
+        if room is None:
+            room = self._rooms[height, width] = self._memory[: height * width].view(height, width)
+        return room
 
 
 def padded_scale(scale: NDArray[np.float32]) -> NDArray[np.float32]:
@@ -63,9 +70,9 @@ def padded_scale(scale: NDArray[np.float32]) -> NDArray[np.float32]:
     return np.pad(scale, (0, -len(scale) % LANES))
 
 
-def padded_codes(codes: NDArray[np.int8]) -> NDArray[np.int8]:
+def padded_codes(codes: NDArray[np.int8]) -> torch.Tensor:
     """Codes of as many rows as a block may have: zeros up to a multiple of LANES, or of _ROWS_STEP from there on."""
     missing = -len(codes) % (LANES if len(codes) < _ROWS_STEP else _ROWS_STEP)
     if missing:
         codes = np.concatenate((codes, np.zeros((missing, codes.shape[1]), np.int8)))
-    return codes
+    return torch.from_numpy(codes)

@@ -27,7 +27,7 @@ from coterie.index.candidates import (
 )
 from coterie.index.cells import Cells, make_cells, nearest_cells
 from coterie.index.checks import checked_ids, checked_pairs
-from coterie.index.codes import Products, quantise
+from coterie.index.codes import Products, padded_codes, quantise
 from coterie.index.graph import ALL_PAIRS_ROWS_MAX, K_MAX, graph_recall, neighbour_graph
 from coterie.index.kernels import fill_lists, offer, offer_to_found, renumber, reversed_lists
 from coterie.index.results import last_of_each
@@ -342,10 +342,10 @@ class LivingGraph:
         for first in range(0, len(offered), _OFFERED_AT_ONCE):
             tick(first / len(offered))
             some_offered = offered[first : first + _OFFERED_AT_ONCE]
-            codes = self._codes[some_offered]
+            codes = padded_codes(self._codes[some_offered])
             for start in range(0, len(asking), _ASKING_AT_ONCE):
                 some = asking[start : start + _ASKING_AT_ONCE]
-                block = products.block(self._codes[some], codes)
+                block = products.block(padded_codes(self._codes[some]), codes)
                 fixed = (block, vectors, some_offered, self._scale, some)
                 share(offer, len(some), fixed, (self._rows, self._likeness, self._known))
 

@@ -57,4 +57,4 @@ def test_fewer_cells_are_worth_reading_the_more_rows_there_are():
     chances = [chance_worth_reading(30, n) for n in (10_000, 200_000, 1_000_000)]
     assert chances == sorted(chances, reverse=True)
     assert chances[0] == pytest.approx(0.5 * 30 / 10_000)
-    assert chances[1] == pytest.approx(3.3 * 30 / 200_000)
+    assert chances[1] == pytest.approx(3.5 * 30 / 200_000)

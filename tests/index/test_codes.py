@@ -3,7 +3,7 @@
 import numpy as np
 import pytest
 
-from coterie.index.codes import Products, padded_scale, quantise
+from coterie.index.codes import Products, padded_codes, padded_scale, quantise
 from coterie.index.kernels import LANES
 
 
@@ -14,7 +14,7 @@ def test_products_in_single_precision_equal_those_in_eight_bits(unit, asking, he
     for int8 in (True, False):
         products = Products()
         products._int8 = int8
-        block = products.block(codes[:asking], codes[asking:])
+        block = products.block(padded_codes(codes[:asking]), padded_codes(codes[asking:]))
         assert block.shape[1] >= held + (-held % LANES)
         np.testing.assert_array_equal(block[:asking, :held], exact)
 
