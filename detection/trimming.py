@@ -136,7 +136,8 @@ class _Sums:
         apart = [np.where(across < share * rest, below - z, 0.0) for share, z in APART]
         # Variance of a U-statistic of degree two (Hoeffding 1948): 4 zeta_1 / n + 2 zeta_2 / n(n - 1).
         usual = float(np.average(spread[kept], weights=counts[kept]))
-        subject_error = np.sqrt(4 * usual / counts + 2 * self._pair_variance / (counts * (counts - 1)))
+        variance = 4 * usual / counts + 2 * self._pair_variance / (counts * (counts - 1))
+        subject_error = np.sqrt(np.maximum(variance, 1e-12))
         above = (self._within - rest) / subject_error
         subject = [np.where(self._within > multiple * rest, above - z, 0.0) for multiple, z in SUBJECT]
         misfit: NDArray[np.float64] = np.max([*apart, *subject, np.zeros(principals)], axis=0)
