@@ -92,7 +92,8 @@ class Candidates:
             ends = np.cumsum(np.bincount(near.ravel(), minlength=cells.count))
             for cell, asked in enumerate(np.split(order // probes, ends[:-1])):
                 _tick_now_and_then(tick_part, cell, cells.count)
-                self.compare(at[asked], members[cell])
+                if len(asked) and len(members[cell]):
+                    self.compare(at[asked], members[cell])
         return probed
 
     def read_promising(
@@ -117,7 +118,7 @@ class Candidates:
             promising = promising_rows(cells, coded, spread[at], last, probed[at], chance)
             for cell, asked in enumerate(promising):
                 _tick_now_and_then(tick_part, cell, cells.count)
-                if len(asked):
+                if len(asked) and len(members[cell]):
                     self.compare(at[asked], members[cell])
 
     def join(self, graph: NDArray[np.int32] | None, tick: Tick) -> None:
@@ -134,11 +135,13 @@ class Candidates:
         self, at: NDArray[np.int32], patience: int, graph: NDArray[np.int32] | None, tick: Tick
     ) -> NDArray[np.bool_]:
         """The same for the lists at some places; bool[len(at)], which of them have changed."""
+        gained = np.zeros(len(at), np.bool_)
+        if not len(at):
+            return gained
         lists = self.rows if graph is None else graph
         fan = min(FAN, lists.shape[1], self.rows.shape[1])
         forward = lists[:, :fan].copy()
         fixed = (self._codes, self._scale, forward, reversed_lists(forward, fan), fan, patience)
-        gained = np.zeros(len(at), np.bool_)
         for some, _ in portions(len(at), tick, _JOINED_AT_ONCE):
             lists_of = (self.asking[at[some]], at[some])
             changed = gained[some[0] : some[-1] + 1]

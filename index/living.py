@@ -323,12 +323,13 @@ class LivingGraph:
             return
         arrived = self._members(new)
         chance = chance_worth_reading(self.k, len(self._ids))
-        for some, _ in portions(first_new, tick):
+        for some, tick_part in portions(first_new, tick):
             coded = self._codes[some], self._scale[some]
             spread = self._cells.spread(self._vectors[some].astype(np.float32))
             last = self._likeness[some, self.k - 1]
             reading = promising_rows(self._cells, coded, spread, last, None, chance)
             for cell, at in enumerate(reading):
+                tick_part(cell / len(reading))
                 if len(at) and len(arrived[cell]):
                     self._offer(some[at], arrived[cell])
         tick(1.0)

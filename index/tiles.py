@@ -15,7 +15,7 @@ from coterie.index.kernels import take_above, take_best
 from coterie.index.workers import share
 
 _TILE_ROWS = 384
-"""Rows compared with as many at once: half a mebibyte of products. Blocks of four times that are half as fast."""
+"""Rows compared with as many at once: half a mebibyte of products."""
 
 Codes = NDArray[np.int8]
 Numbers = NDArray[np.int32]

@@ -2,7 +2,7 @@
 
 import os
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import ThreadPoolExecutor, wait
 from functools import lru_cache
 from typing import Any
 
@@ -16,12 +16,17 @@ _ROWS_MIN = 64
 def share(loop: Callable[..., None], count: int, before: tuple[Any, ...], after: tuple[Any, ...]) -> None:
     """Run `loop(*before, low, high, *after)` over [0, count) in as many parts as there are cores.
 
-    The loop must release the interpreter where it works, and write only what belongs to its part. Each part runs on one
-    core, products of torch in it included.
+    The loop must release the interpreter where it works, write only what belongs to its part, and share nothing out
+    itself: all parts wait for one pool. Of many rows each part runs on one core, as far as products of torch go by
+    OpenMP (those of eight-bit codes do).
     """
-    parts = cores() if count >= _ROWS_MIN else 1
+    if count < _ROWS_MIN:
+        loop(*before, 0, count, *after)
+        return
+    parts = cores()
     bounds = [count * part // parts for part in range(parts + 1)]
     waiting = [_pool().submit(loop, *before, bounds[p], bounds[p + 1], *after) for p in range(parts)]
+    wait(waiting)  # all of them, so that none still writes when one has failed
     for part in waiting:
         part.result()
 

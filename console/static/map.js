@@ -329,7 +329,8 @@
     box.addEventListener("pointerdown", (event) => { down = [event.clientX, event.clientY]; });
     box.addEventListener("click", (event) => {
       if (Math.hypot(event.clientX - down[0], event.clientY - down[1]) > 4) return;
-      const i = at(event);
+      // A click's own place is rounded to whole pixels; what opens is what was named under the pointer.
+      const i = at({ clientX: down[0], clientY: down[1] });
       if (i >= 0) read(map, i);
     });
 
