@@ -98,7 +98,7 @@ def _watched(window: Window, principals: Principals, view: ViewData, verdict: Ve
         view.items.text[verdict.items],
     )
     texts = sample(np.unique(window.rows.prompt[rows]), WATCHED_TEXTS_MAX)
-    accounts = [window.rows.account_ids[number] for number in np.unique(window.rows.account[rows]).tolist()]
+    accounts = sorted(window.rows.account_ids[number] for number in np.unique(window.rows.account[rows]).tolist())
     return WatchedPool(tuple(TextId(text) for text in texts.tolist()), tuple(accounts), verdict.p_value, reason)
 
 

@@ -19,7 +19,7 @@ class WindowRows:
     Attributes:
         exchange_ids: n ids.
         account: int32[n], index into `account_ids`.
-        account_ids: the accounts of the window, sorted.
+        account_ids: the accounts of the window by first appearance, so that no name decides a tie.
         time_us: int64[n], microseconds since the epoch.
         prompt: int64[n], text id of the prompt; of the response, where a run clusters responses.
         response: int64[n], text id of the response, -1 where there is none.

@@ -24,8 +24,9 @@ def window_rows(connection: sqlite3.Connection, search_filter: SearchFilter, fie
     cursor = window_cursor(connection, search_filter, field)
     while rows := cursor.fetchmany(_FETCH_ROWS):
         columns.add(list(zip(*rows, strict=True)))
-    account, account_ids = columns.accounts.sorted()
-    model, models = columns.models.sorted()
+    account, account_ids = columns.accounts.by_appearance()
+    model, models = columns.models.by_appearance()
+    conversation, _ = columns.conversations.by_appearance()
     attributes, attribute_values = _attribute_columns(connection, columns.array("attribute_set", np.int64))
     return WindowRows(
         exchange_ids=tuple(columns.exchange_ids),
@@ -35,7 +36,7 @@ def window_rows(connection: sqlite3.Connection, search_filter: SearchFilter, fie
         prompt=columns.array("prompt", np.int64),
         response=columns.array("response", np.int64),
         system=columns.array("system", np.int64),
-        conversation=columns.conversations.by_appearance(),
+        conversation=conversation,
         turn=columns.array("turn", np.int32),
         model=model,
         models=models,
@@ -59,17 +60,12 @@ class _Codes:
         codes = [numbers.setdefault(value, len(numbers)) if value else -1 for value in values]
         self._parts.append(np.array(codes, dtype=np.int32))
 
-    def by_appearance(self) -> NDArray[np.int32]:
-        """The column as it was numbered."""
-        return np.concatenate(self._parts)
+    def by_appearance(self) -> tuple[NDArray[np.int32], tuple[Any, ...]]:
+        """The column as it was numbered, and what the numbers stand for.
 
-    def sorted(self) -> tuple[NDArray[np.int32], tuple[str, ...]]:
-        """The column numbered by the order of its strings, and those."""
-        names: list[str] = sorted(self._numbers)
-        place = {name: number for number, name in enumerate(names)}
-        # -1 picks the last entry, which is -1 again.
-        places = np.array([*(place[name] for name in self._numbers), -1], dtype=np.int32)
-        return places[self.by_appearance()], tuple(names)
+        Not in the order of the strings: where a number breaks a tie, an account's name must not decide.
+        """
+        return np.concatenate(self._parts), tuple(self._numbers)
 
 
 class _Columns:
@@ -116,14 +112,16 @@ class _Columns:
 def _attribute_columns(
     connection: sqlite3.Connection, attribute_set: NDArray[np.int64]
 ) -> tuple[Mapping[str, NDArray[np.int32]], Mapping[str, tuple[str, ...]]]:
-    set_ids, place = np.unique(attribute_set, return_inverse=True)
+    set_ids, first, place = np.unique(attribute_set, return_index=True, return_inverse=True)
     contents = attribute_sets(connection, set_ids.tolist())
-    labels = [json.loads(contents[set_id]) for set_id in set_ids.tolist()]
+    order = np.argsort(first)
+    labels = [json.loads(contents[set_id]) for set_id in set_ids[order].tolist()]
+    place = np.argsort(order)[place]
     columns: dict[str, NDArray[np.int32]] = {}
     values: dict[str, tuple[str, ...]] = {}
     for name in RESERVED_ATTRIBUTES:
         codes = _Codes()
         codes.add(label.get(name) for label in labels)
-        of_set, values[name] = codes.sorted()
+        of_set, values[name] = codes.by_appearance()
         columns[name] = of_set[place]
     return columns, values

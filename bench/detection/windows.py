@@ -80,9 +80,9 @@ def _rows(events: Sequence[Exchange], texts: dict[str, int]) -> WindowRows:
 
 
 def _codes(names: Sequence[str]) -> tuple[tuple[str, ...], NDArray[np.int32]]:
-    distinct = sorted({name for name in names if name})
-    place = {name: row for row, name in enumerate(distinct)}
-    return tuple(distinct), np.array([place[name] if name else -1 for name in names], np.int32)
+    place: dict[str, int] = {}
+    codes = [place.setdefault(name, len(place)) if name else -1 for name in names]
+    return tuple(place), np.array(codes, np.int32)
 
 
 def _numbers(values: Sequence[float | None]) -> NDArray[np.float64]:
