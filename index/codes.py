@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from coterie.index.kernels import LANES
+from coterie.index.lanes import LANES
 
 _CODE_MAX = 127
 _ROWS_AT_ONCE = 16_384

@@ -12,10 +12,9 @@ import numba
 import numpy as np
 from numpy.typing import NDArray
 
-_Function = TypeVar("_Function", bound=Callable[..., Any])
+from coterie.index.lanes import BYTES, LANES, exceeding, whole_product
 
-LANES = 16
-"""Columns looked at together: blocks of products are padded to a multiple of it."""
+_Function = TypeVar("_Function", bound=Callable[..., Any])
 
 
 def compiled(function: _Function) -> _Function:
@@ -105,12 +104,13 @@ def holds(rows: NDArray[np.int32], of: int, row: int) -> bool:
 
 
 @compiled
-def any_exceeds(products: NDArray[Any], scale: NDArray[np.float32], i: int, enough: float) -> bool:
-    """Whether any product of row i is worth more than enough, by a loop without a way out, which takes many at once."""
-    count = 0
-    for j in range(len(scale)):
-        count += np.float32(products[i, j]) * scale[j] > enough
-    return count > 0
+def product(codes: NDArray[np.int8], i: int, j: int) -> int:
+    """The inner product of two rows of codes."""
+    end = codes.shape[1] - codes.shape[1] % BYTES
+    total = int(whole_product(codes, i, j, end))
+    for axis in range(end, codes.shape[1]):
+        total += int(codes[i, axis]) * int(codes[j, axis])
+    return total
 
 
 @compiled
@@ -135,19 +135,15 @@ def take_best(
     for i in range(len(at)):
         of = at[i]
         worst = likeness[of, last]
-        if not any_exceeds(products, scale, i, worst):
-            continue
         for start in range(0, len(scale), LANES):
-            best = np.float32(-np.inf)
-            for lane in range(LANES):
-                value = np.float32(products[i, start + lane]) * scale[start + lane]
-                best = max(best, value)
-            if best > worst:
-                for j in range(start, min(start + LANES, len(held))):
-                    value = np.float32(products[i, j]) * scale[j]
-                    if value > worst and held[j] != own[i] and not holds(rows, of, held[j]):
-                        insert(rows, likeness, of, held[j], value)
-                        worst = likeness[of, last]
+            better, j = exceeding(products, scale, i, start, worst), start
+            while better and j < len(held):
+                value = np.float32(products[i, j]) * scale[j]
+                if better & 1 and value > worst and held[j] != own[i] and not holds(rows, of, held[j]):
+                    insert(rows, likeness, of, held[j], value)
+                    worst = likeness[of, last]
+                better >>= 1
+                j += 1
 
 
 @compiled
@@ -171,17 +167,14 @@ def take_above(
     count = 0
     for i in range(len(asking)):
         for start in range(0, len(scale), LANES):
-            best = np.float32(-np.inf)
-            for lane in range(LANES):
-                value = np.float32(products[i, start + lane]) * scale[start + lane]
-                best = max(best, value)
-            if best > enough[i]:
-                for j in range(start, min(start + LANES, len(held))):
-                    value = np.float32(products[i, j]) * scale[j]
-                    if value > enough[i] and not holds(left_out, i, held[j]):
-                        pairs[0, count] = asking[i]
-                        pairs[1, count] = held[j]
-                        count += 1
+            better, j = exceeding(products, scale, i, start, enough[i]), start
+            while better and j < len(held):
+                if better & 1 and not holds(left_out, i, held[j]):
+                    pairs[0, count] = asking[i]
+                    pairs[1, count] = held[j]
+                    count += 1
+                better >>= 1
+                j += 1
     return count
 
 
@@ -201,7 +194,7 @@ def reversed_lists(rows: NDArray[np.int32], fan: int) -> NDArray[np.int32]:
 
 
 @compiled
-def join_neighbours(  # noqa: PLR0912 (compiled: a function a level would be handed ten arrays each)
+def join_neighbours(
     codes: NDArray[np.int8],
     scale: NDArray[np.float32],
     forward: NDArray[np.int32],
@@ -226,9 +219,8 @@ def join_neighbours(  # noqa: PLR0912 (compiled: a function a level would be han
             lists change.
         gained: bool[q], whether a row's list has changed.
     """
-    n, dim = codes.shape
     last = rows.shape[1] - 1
-    seen = np.full(n, -1, np.int32)
+    seen = np.full(len(codes), -1, np.int32)
     own = np.empty(fan, np.int32)
     for a in range(low, high):
         i, of = asking[a], at[a]
@@ -254,10 +246,7 @@ def join_neighbours(  # noqa: PLR0912 (compiled: a function a level would be han
                 if j < 0 or seen[j] == a:
                     continue
                 seen[j] = a
-                product = np.int32(0)
-                for axis in range(dim):
-                    product += np.int32(codes[i, axis]) * np.int32(codes[j, axis])
-                value = np.float32(product) * scale[j]
+                value = np.float32(product(codes, i, j)) * scale[j]
                 if value > worst:
                     insert(rows, likeness, of, j, value)
                     worst = likeness[of, last]
@@ -471,10 +460,7 @@ def offer_to_found(
                 if j < 0 or j >= first or seen[j] == i:
                     continue
                 seen[j] = i
-                product = np.int32(0)
-                for axis in range(dim):
-                    product += np.int32(codes[i, axis]) * np.int32(codes[j, axis])
-                if promises(float(product), scale[i], scale[j], max(known[j], likeness[j, width - 1])):
+                if promises(float(product(codes, i, j)), scale[i], scale[j], max(known[j], likeness[j, width - 1])):
                     decode(vectors, j, other)
                     value = inner_product(own.view(np.float32), other.view(np.float32))
                     if accept(rows, likeness, known, j, i, value):
