@@ -2,8 +2,8 @@
 
 A pool is accused by two kinds of reasons that innocents do not give together. Its content: knowing the account says
 nothing about the query, on the whole (C/W) and close up (neighbour mixing). And how it was worked: in equal shares. The
-two are independent among innocents and are combined by Fisher's method (1925): strong content alone suffices, and so
-does decent content in equal shares.
+two are independent among innocents and their normal scores are added: decent content in equal shares suffices, and so
+does content that is clear enough to stand against shares as unequal as people's.
 """
 
 from collections import Counter, defaultdict
@@ -25,7 +25,7 @@ from coterie.detection.shares import equal_shares_p_value
 from coterie.detection.splitting import BETWEEN_MAX, halves
 from coterie.detection.trimming import ITEMS_MIN, trim
 from coterie.detection.view_data import Reading, ViewData
-from coterie.detection.wording import own_words_p_value
+from coterie.detection.wording import own_words
 
 SAME_PRINCIPALS = 0.5
 """Share of the smaller pool's principals that two pools have in common when they are parts of one campaign."""
@@ -149,15 +149,16 @@ def _credit(verdict: Verdict, view: ViewData, parameters: Parameters) -> float |
     """The p-value of a pool's content as far as it is evidence; None where it is none, and only the shares are.
 
     An encoder that does not read what it is given takes everybody for interchangeable. So the accounts must have no
-    words of their own, by the letter: where they have, content speaks for innocence (1). A view in which it counts how
-    a prompt is put must be borne out by one in which only what is asked does. And where prompts are alike for their
-    language more than for what they ask, the accounts are no more interchangeable than all who write it: then the view
-    without languages has as much to say.
+    words of their own, by the letter: where they have, content speaks neither way and lessens what the shares say. A
+    view in which it counts how a prompt is put must be borne out by one in which only what is asked does. And where
+    prompts are alike for their language more than for what they ask, the accounts are no more interchangeable than all
+    who write it: then the view without languages has as much to say.
     """
     assert verdict.result is not None
     items, chosen = view.items, verdict.items
-    if own_words_p_value(view.wording[items.text[chosen]], items.principal[chosen]) < parameters.own_words_rate:
-        return 1.0
+    words = own_words(view.wording[items.text[chosen]], items.principal[chosen])
+    if words.p_value < parameters.own_words_rate and words.excess > parameters.own_words_excess:
+        return CONTRARY
     content = verdict.content_p_value
     if view.readings:
         content = max(content, min(_read_again(reading, items, chosen, parameters) for reading in view.readings))
@@ -196,9 +197,13 @@ def _both(first: float, second: float) -> float:
 
 
 def _together(first: float, second: float) -> float:
-    """Fisher's combination of two independent p-values."""
-    product = max(first * second, 1e-300)
-    return float(special.chdtrc(4, -2 * np.log(product)))
+    """Stouffer's combination of two independent p-values (1949), in which either may speak against the other.
+
+    Fisher's method makes nothing of a p-value near 1; but the general public is interchangeable too, and nothing but
+    its unequal shares tells it from a campaign.
+    """
+    both = np.clip([first, second], 1e-100, 1 - 1e-12)
+    return float(special.ndtr(special.ndtri(both).sum() / np.sqrt(2)))
 
 
 def _too_little(verdict: Verdict, parameters: Parameters) -> str:

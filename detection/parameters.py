@@ -31,7 +31,9 @@ class Parameters:
         common_max: largest share of everything that a pool's accounts send, in it or not, that several of them sent, in
             the same words or in other wrappings (labs that all run one benchmark: more than half).
         own_words_rate: p-value of "who asked has nothing to do with the words" below which the accounts of a pool have
-            words of their own: of slices dealt at random so many are refused.
+            words of their own: of slices dealt at random so many at most.
+        own_words_excess: by how much their words must also be more alike within accounts than across (cosine): in a
+            large pool a little ordinary traffic among its queries reaches any p-value.
         tongue_max: share of a pool's similarity that may be its languages', for its content to be evidence.
         principals_min: principals that make a campaign.
         texts_min: distinct texts that are worth the name of a harvest.
@@ -57,6 +59,7 @@ class Parameters:
     rewrapped_rate: float = 0.01
     common_max: float = 0.3
     own_words_rate: float = 0.02
+    own_words_excess: float = 0.01
     tongue_max: float = 0.5
     principals_min: int = 3
     texts_min: int = 20

@@ -6,12 +6,13 @@ of their own repeat words within an account more than across, in whatever script
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 from numpy.typing import NDArray
 from scipy import stats
 
-from coterie.detection.exchangeability import permutation_z
+from coterie.detection.exchangeability import exchangeability, permutation_z
 
 DIMENSIONS = 256
 GRAM_LETTERS = 4
@@ -51,19 +52,35 @@ def wording_vectors(contents: Sequence[str]) -> NDArray[np.float32]:
     return np.asarray(np.where(length > 1e-6, vectors / np.maximum(length, 1e-6), 0.0), np.float32)
 
 
-def own_words_p_value(vectors: NDArray[np.float32], account: NDArray[np.integer]) -> float:
-    """p of "who asked has nothing to do with the words": upper tail over all shufflings of the labels (normal).
+@dataclass(frozen=True, slots=True)
+class OwnWords:
+    """What the accounts of a pool have to do with its words.
 
-    Texts without letters have no part in it. Cost: linear in queries.
+    Attributes:
+        excess: W - C of the wording: how much more alike two queries are within an account than across; cosine.
+        p_value: of "who asked has nothing to do with the words", upper tail over all shufflings of the labels (normal).
+    """
+
+    excess: float
+    p_value: float
+
+
+def own_words(vectors: NDArray[np.float32], account: NDArray[np.integer]) -> OwnWords:
+    """Measure a pool; no excess where there are too few texts with letters, which alone have a part in it.
+
+    Cost: linear in queries.
 
     Args:
         vectors: float32[n, `DIMENSIONS`], the wording of a pool's queries.
         account: int[n], the account of each.
     """
     worded = vectors.any(axis=1)
-    if not worded.any():
-        return 1.0
-    return float(stats.norm.sf(permutation_z(vectors[worded], np.unique(account[worded], return_inverse=True)[1])))
+    number = np.unique(account[worded], return_inverse=True)[1]
+    result = exchangeability(vectors[worded], number)
+    if result is None:
+        return OwnWords(0.0, 1.0)
+    p_value = float(stats.norm.sf(permutation_z(vectors[worded], number)))
+    return OwnWords(result.within - result.across, p_value)
 
 
 def _grams(contents: Sequence[str]) -> Iterator[tuple[int, NDArray[np.int64], NDArray[np.uint64]]]:

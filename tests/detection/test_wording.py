@@ -6,8 +6,9 @@ from hypothesis import strategies as st
 from scipy import sparse
 
 from coterie.detection.items import Items
+from coterie.detection.parameters import Parameters
 from coterie.detection.tongues import make_tongues
-from coterie.detection.wording import DIMENSIONS, own_words_p_value, wording_vectors
+from coterie.detection.wording import DIMENSIONS, OwnWords, own_words, wording_vectors
 
 ACCOUNTS, EACH = 8, 15
 
@@ -24,19 +25,31 @@ def texts(rng: np.random.Generator, *, own: float, first: int) -> list[str]:
     return found
 
 
-def p_value(asked: list[str]) -> float:
-    return own_words_p_value(wording_vectors(asked), np.repeat(np.arange(ACCOUNTS), EACH))
+def measured(asked: list[str]) -> OwnWords:
+    return own_words(wording_vectors(asked), np.repeat(np.arange(ACCOUNTS), len(asked) // ACCOUNTS))
 
 
 def test_own_words_are_seen_in_whatever_script() -> None:
     for first in (ord("a"), 0x0C15, 0x1260, 0x4E00, 0x1F600):
         rng = np.random.default_rng(first)
-        assert p_value(texts(rng, own=0.3, first=first)) < 1e-6
+        found = measured(texts(rng, own=0.3, first=first))
+        assert found.p_value < 1e-6
+        assert found.excess > Parameters().own_words_excess
+
+
+def test_a_trace_of_own_words_is_significant_in_a_large_pool_and_stays_a_trace() -> None:
+    rng = np.random.default_rng(3)
+    parts = [texts(rng, own=share, first=0x10D0) for share in (0.5, 0.5, *[0.0] * 8)]
+    # One query in five is ordinary traffic, the others are of a list.
+    asked = [text for number in range(ACCOUNTS) for part in parts for text in part[number * EACH : (number + 1) * EACH]]
+    found = measured(asked)
+    assert found.p_value < Parameters().own_words_rate
+    assert 0.0 < found.excess < Parameters().own_words_excess
 
 
 def test_words_dealt_at_random_are_nobodys_own_as_often_as_the_p_value_says() -> None:
     rng = np.random.default_rng(0)
-    p_values = np.array([p_value(texts(rng, own=0.0, first=0x1260)) for _ in range(60)])
+    p_values = np.array([measured(texts(rng, own=0.0, first=0x1260)).p_value for _ in range(60)])
     assert (p_values <= 0.1).mean() <= 0.2
     assert (p_values <= 0.02).mean() <= 0.1
 
@@ -46,7 +59,7 @@ def test_blank_texts_have_no_words() -> None:
     assert vectors.shape == (4, DIMENSIONS)
     assert not vectors[0].any()
     assert vectors[1].any()
-    assert own_words_p_value(vectors[[0, 2]], np.array([0, 1])) == 1.0
+    assert own_words(vectors[[0, 2]], np.array([0, 1])) == OwnWords(0.0, 1.0)
     assert wording_vectors([]).shape == (0, DIMENSIONS)
 
 
