@@ -2,7 +2,6 @@
 
 from coterie.detection.benchmarks import METHODS, match_items
 from coterie.detection.comparison import compare_sets
-from coterie.detection.families import warm_up
 from coterie.detection.fingerprints import FingerprintIndex
 from coterie.detection.formats import with_format
 from coterie.detection.joining import join_families
@@ -11,6 +10,7 @@ from coterie.detection.parameters import Parameters
 from coterie.detection.pipeline import Detection, detect
 from coterie.detection.programs import ProgramIndex
 from coterie.detection.views import stripped_texts, without_language
+from coterie.detection.warm import warm_up
 from coterie.detection.watching import fits_pool, has_grown, near_pools, newcomers, sample
 
 __all__ = [

@@ -15,6 +15,7 @@ from coterie.detection.companies import find_companies
 from coterie.detection.families import Families
 from coterie.detection.items import Items, Neighbourhood, neighbourhood, runs, shared_part
 from coterie.detection.links import Graph, find_links, link_graph
+from coterie.detection.threads import side_by_side
 from coterie.detection.trimming import ITEMS_MIN
 
 RESOLUTIONS = (0.5, 1.0, 2.0, 4.0, 8.0)
@@ -45,10 +46,32 @@ class Candidate:
     items: NDArray[np.int64]
 
 
+@dataclass(frozen=True, slots=True)
+class Topics:
+    """Communities of the texts of a view, dense or not: every text is in one, at each resolution.
+
+    Attributes:
+        coarse, fine, finest: the items of each topic; see `TOPIC_RESOLUTIONS` and `TOPIC_TEXTS`.
+    """
+
+    coarse: list[NDArray[np.int64]]
+    fine: list[NDArray[np.int64]]
+    finest: list[NDArray[np.int64]]
+
+
+def find_topics(items: Items, seed: int) -> Topics:
+    """The topics of a view. Cost: linear in the neighbours of its texts, for each resolution."""
+    graph = _text_graph(items)
+    resolutions = (*TOPIC_RESOLUTIONS, *(len(items.vectors) / texts for texts in TOPIC_TEXTS))
+    *coarse, fine, finest = (_topics(items, graph, seed, resolution) for resolution in resolutions)
+    return Topics([topic for topics in coarse for topic in topics], fine, finest)
+
+
 def find_candidates(
     items: Items,
     around: Neighbourhood,
     families: Families,
+    topics: Topics,
     view: str,
     *,
     link_rate: float,
@@ -61,18 +84,16 @@ def find_candidates(
     """
     whole = _community_pools(items, around, RESOLUTIONS, link_rate, seed)
     dense = _groups(families.label[items.text].astype(np.int64), families.count)
-    texts_near = _text_graph(items)
-    small = [_topics(items, texts_near, seed, (len(items.vectors) / texts,)) for texts in TOPIC_TEXTS]
-    regions = dense + _topics(items, texts_near, seed, TOPIC_RESOLUTIONS) + small[0] + whole
+    regions = dense + topics.coarse + topics.fine + whole
     found = [Candidate("family", view, pool) for pool in dense]
     found += [Candidate("link community", view, pool) for pool in whole]
-    for number, region in enumerate(regions):
-        step(number / len(regions))
-        if _testable_principals(items, region) >= REGION_PRINCIPALS_MIN:
-            inner = _community_pools(items, neighbourhood(items, region), REGION_RESOLUTIONS, link_rate, seed)
+    wide = [region for region in regions if _testable_principals(items, region) >= REGION_PRINCIPALS_MIN]
+    with side_by_side(lambda region: _inside(items, region, link_rate, seed), wide) as pools_inside:
+        for number, inner in enumerate(pools_inside):
+            step(number / len(wide))
             found += [Candidate("link community inside a region", view, pool) for pool in inner]
-    company = find_companies(items, dense + small[1], rate=link_rate)
-    for origin, pools in (("topic", small[0] + small[1]), ("company", company)):
+    company = find_companies(items, dense + topics.finest, rate=link_rate)
+    for origin, pools in (("topic", topics.fine + topics.finest), ("company", company)):
         found += [Candidate(origin, view, pool) for pool in pools if _testable_principals(items, pool) >= TESTABLE_MIN]
     unique = {candidate.items.tobytes(): candidate for candidate in reversed(found)}
     return list(reversed(unique.values()))
@@ -98,16 +119,17 @@ def _text_graph(items: Items) -> Graph:
     return Graph(first, second, np.ones(len(first)))
 
 
-def _topics(items: Items, graph: Graph, seed: int, resolutions: Sequence[float]) -> list[NDArray[np.int64]]:
-    """Communities of texts, dense or not: every text is in one, at each resolution."""
-    regions = []
-    for resolution in resolutions:
-        topics = graph.communities(resolution=resolution, seed=seed)
-        label = np.full(len(items.vectors), -1, np.int64)
-        for number, texts in enumerate(topics):
-            label[texts] = number
-        regions += _groups(label[items.text], len(topics))
-    return regions
+def _inside(items: Items, region: NDArray[np.int64], link_rate: float, seed: int) -> list[NDArray[np.int64]]:
+    """The pools of the communities inside a region."""
+    return _community_pools(items, neighbourhood(items, region), REGION_RESOLUTIONS, link_rate, seed)
+
+
+def _topics(items: Items, graph: Graph, seed: int, resolution: float) -> list[NDArray[np.int64]]:
+    topics = graph.communities(resolution=resolution, seed=seed)
+    label = np.full(len(items.vectors), -1, np.int64)
+    for number, texts in enumerate(topics):
+        label[texts] = number
+    return _groups(label[items.text], len(topics))
 
 
 def _groups(label: NDArray[np.int64], count: int) -> list[NDArray[np.int64]]:

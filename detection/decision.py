@@ -18,11 +18,13 @@ from coterie.detection.candidates import Candidate
 from coterie.detection.exchangeability import Exchangeability, exchangeability, permutation_z
 from coterie.detection.growth import grow
 from coterie.detection.items import Items, items_of, runs
+from coterie.detection.kernels import numbered
 from coterie.detection.mixing import Mixing, neighbour_mixing
 from coterie.detection.overlap import Overlap, overlap
 from coterie.detection.parameters import Parameters
 from coterie.detection.shares import equal_shares_p_value
 from coterie.detection.splitting import BETWEEN_MAX, halves
+from coterie.detection.threads import side_by_side
 from coterie.detection.trimming import ITEMS_MIN, trim
 from coterie.detection.view_data import Reading, ViewData
 from coterie.detection.wording import own_words
@@ -87,12 +89,15 @@ def judge(
 ) -> tuple[list[Verdict], list[Verdict]]:
     """Test all candidates; what is to be reported, strongest first and each campaign once, and all verdicts."""
     verdicts: list[Verdict] = []
-    for number, candidate in enumerate(candidates):
-        step(0.7 * number / len(candidates))
-        verdicts.append(test_candidate(candidate, views[candidate.view], parameters))
-    for number, leader in enumerate(promising := _promising(verdicts, parameters)):
-        step(0.7 + 0.3 * number / len(promising))
-        verdicts += _grown(leader, views[leader.view], parameters)
+    with side_by_side(lambda one: test_candidate(one, views[one.view], parameters), candidates, at_once=64) as tested:
+        for number, verdict in enumerate(tested):
+            step(0.7 * number / len(candidates))
+            verdicts.append(verdict)
+    promising = _promising(verdicts, parameters)
+    with side_by_side(lambda leader: _grown(leader, views[leader.view], parameters), promising) as grown:
+        for number, pools in enumerate(grown):
+            step(0.7 + 0.3 * number / len(promising))
+            verdicts += pools
     verdicts, limit = _control(verdicts, parameters)
     passed = [verdict for verdict in verdicts if not verdict.reason]
     distinct = _distinct(passed, views, parameters, limit)
@@ -104,10 +109,9 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     """Trim one candidate and hold it against every condition but the false discovery rate."""
     items = view.items
     pool = trim(items, candidate.items)
-    texts = len(np.unique(items.text[pool.items]))
-    counts = runs(items.principal[pool.items])[2]
+    texts = len(numbered(items.text[pool.items])[0])
     verdict = Verdict(
-        candidate.origin, candidate.view, pool.items, pool.principals, counts, texts, pool.result,
+        candidate.origin, candidate.view, pool.items, pool.principals, pool.counts, texts, pool.result,
         None, None, 1.0, 1.0, 1.0, "",
     )  # fmt: skip
     reason = _too_little(verdict, parameters)
@@ -118,7 +122,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
     assert pool.result is not None
     mixing = neighbour_mixing(items, pool.items)
     content = content_p_value(pool.result, mixing, len(pool.principals), parameters)
-    shares = equal_shares_p_value(counts, parameters.share_spread_min, ITEMS_MIN)
+    shares = equal_shares_p_value(pool.counts, parameters.share_spread_min, ITEMS_MIN)
     verdict = replace(verdict, mixing=mixing, content_p_value=content, shares_p_value=shares)
     if content > parameters.content_rate:
         return replace(verdict, reason=_ordinary(verdict, parameters))
@@ -138,7 +142,7 @@ def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters)
 def _read_again(reading: Reading, items: Items, chosen: NDArray[np.int64], parameters: Parameters) -> float:
     """`content_p_value` of the same prompts in another view; 1 where too little of them is there."""
     again = reading.of(items, chosen)
-    principals, number = np.unique(reading.items.principal[again], return_inverse=True)
+    principals, number, _ = runs(reading.items.principal[again])
     result = exchangeability(reading.items.vectors[reading.items.text[again]], number)
     if result is None:
         return 1.0

@@ -19,7 +19,8 @@ _ELICITATION = (
     # Chinese, Japanese, Korean, Russian.
     r"一步一步|逐步|分步|推理过程|思考过程|思维链|展示.{0,6}过程|评分标准|评分细则|打分|哪个回答更好|合成数据|训练数据|ステップバイステップ|段階的に|思考過程|推論過程|採点基準|評価基準|合成データ|단계별|풀이 과정|추론 과정|채점 기준|합성 데이터|шаг за шагом|пошагово|цепочк[аиу] рассуждений|ход рассуждений|критерии оценки|оцени(?:те)? ответ|синтетические данные",
 )
-_ELICITS = re.compile("|".join(f"(?:{pattern})" for pattern in _ELICITATION), re.IGNORECASE | re.DOTALL)
+# In small letters: without regard to case the engine tries every alternative at every character, at three times the cost.
+_ELICITS = re.compile("|".join(f"(?:{pattern})" for pattern in _ELICITATION), re.DOTALL)
 
 
 def elicits(text: str) -> bool:
@@ -28,4 +29,4 @@ def elicits(text: str) -> bool:
     Lexical, in the larger European languages, Chinese, Japanese and Korean. A single hit says nothing of anybody;
     evidence is an excess of them over what other customers have.
     """
-    return _ELICITS.search(text) is not None
+    return _ELICITS.search(text.lower()) is not None

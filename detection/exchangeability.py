@@ -11,7 +11,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection.kernels import sums_by_owner
+from coterie.detection.kernels import compiled, sums_by_owner
 
 
 @dataclass(frozen=True, slots=True)
@@ -33,10 +33,10 @@ class Exchangeability:
 
 def account_sums(
     vectors: NDArray[np.float32], account: NDArray[np.int64], accounts: int
-) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.float64]]:
+) -> tuple[NDArray[np.float64], NDArray[np.float64], NDArray[np.int64]]:
     """Per-account vector sums float64[accounts, dim], sums of squared norms, and counts."""
     sums, squares = sums_by_owner(vectors, account, accounts)
-    return sums, squares, np.bincount(account, minlength=accounts).astype(np.float64)
+    return sums, squares, np.bincount(account, minlength=accounts)
 
 
 def exchangeability(vectors: NDArray[np.float32], account: NDArray[np.int64]) -> Exchangeability | None:
@@ -47,48 +47,39 @@ def exchangeability(vectors: NDArray[np.float32], account: NDArray[np.int64]) ->
         account: int64[n], numbered from 0 without gaps.
     """
     accounts = int(account.max(initial=-1)) + 1
-    sums, squares, counts = account_sums(vectors, account, accounts)
+    return exchangeability_of_sums(*account_sums(vectors, account, accounts))
+
+
+def exchangeability_of_sums(
+    sums: NDArray[np.float64], squares: NDArray[np.float64], counts: NDArray[np.int64]
+) -> Exchangeability | None:
+    """Likewise of what `account_sums` gives."""
     pairs = counts * (counts - 1)
-    if accounts < 3 or pairs.sum() - pairs.max() <= 0:
+    if len(counts) < 3 or pairs.sum() - pairs.max() <= 0:
         return None
-    own = np.einsum("ij,ij->i", sums, sums)
-    total = sums.sum(axis=0)
-    within, across = _means(own - squares, pairs, own, total @ total, counts)
+    within, across, ratio, error = _measured(sums, squares, counts)
+    return Exchangeability(within=within, across=across, ratio=ratio, ratio_low=ratio - 1.645 * error)
+
+
+@compiled
+def _measured(
+    sums: NDArray[np.float64], squares: NDArray[np.float64], counts: NDArray[np.int64]
+) -> tuple[float, float, float, float]:
+    """W, C, C / W, and its delete-one standard error."""
+    n, pairs = len(counts), counts * (counts - 1)
+    total, own = sums.sum(axis=0), (sums**2).sum(axis=1)
+    length, inside = (total**2).sum(), own - squares
+    within = inside.sum() / pairs.sum()
+    across = (length - own.sum()) / (counts.sum() ** 2 - (counts**2).sum())
     # Each account left out in turn, in one go: |T - S|^2 = |T|^2 - 2 T.S + |S|^2.
-    rest = total @ total - 2 * (sums @ total) + own
-    within_out = ((own - squares).sum() - (own - squares)) / np.maximum(pairs.sum() - pairs, 1)
+    rest = length - 2 * np.dot(sums, total) + own
+    within_out = (inside.sum() - inside) / np.maximum(pairs.sum() - pairs, 1)
     across_out = (rest - (own.sum() - own)) / np.maximum(
         (counts.sum() - counts) ** 2 - ((counts**2).sum() - counts**2), 1
     )
-    ratio, ratio_error = _jackknife(_ratio(across, within), _ratio(across_out, within_out))
-    return Exchangeability(
-        within=float(within),
-        across=float(across),
-        ratio=ratio,
-        ratio_low=ratio - 1.645 * ratio_error,
-    )
-
-
-def _means(
-    inside: NDArray[np.float64],
-    pairs: NDArray[np.float64],
-    own: NDArray[np.float64],
-    total: float,
-    counts: NDArray[np.float64],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    within = inside.sum() / pairs.sum()
-    across = (total - own.sum()) / (counts.sum() ** 2 - (counts**2).sum())
-    return np.asarray(within), np.asarray(across)
-
-
-def _ratio(across: NDArray[np.float64], within: NDArray[np.float64]) -> NDArray[np.float64]:
-    return np.where(within > 1e-9, across / np.maximum(within, 1e-9), 0.0)
-
-
-def _jackknife(value: NDArray[np.float64], left_out: NDArray[np.float64]) -> tuple[float, float]:
-    """The value and its delete-one standard error."""
-    n = len(left_out)
-    return float(value), float(np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()))
+    left_out = np.where(within_out > 1e-9, across_out / np.maximum(within_out, 1e-9), 0.0)
+    ratio = across / within if within > 1e-9 else 0.0
+    return within, across, ratio, np.sqrt((n - 1) / n * ((left_out - left_out.mean()) ** 2).sum())
 
 
 def permutation_z(vectors: NDArray[np.float32], account: NDArray[np.int64]) -> float:
@@ -101,11 +92,13 @@ def permutation_z(vectors: NDArray[np.float32], account: NDArray[np.int64]) -> f
     if n < 4:
         return 0.0
     x = vectors.astype(np.float64)
-    sums, squares, counts = account_sums(vectors, account, int(account.max()) + 1)
+    sums, squares, sizes = account_sums(vectors, account, int(account.max()) + 1)
+    counts = sizes.astype(np.float64)
     observed = float(np.einsum("ij,ij->", sums, sums) - squares.sum())
     norms = np.einsum("ij,ij->i", x, x)
     rows = x @ x.sum(axis=0) - norms
-    gram = x.T @ x
+    # Both have the same sum of squares.
+    gram = x.T @ x if n > x.shape[1] else x @ x.T
     similarity = _moments(rows.sum(), np.einsum("ij,ij->", gram, gram) - norms @ norms, rows @ rows)
     same = _moments((counts * (counts - 1)).sum(), (counts * (counts - 1)).sum(), (counts * (counts - 1) ** 2).sum())
     falling = n * (n - 1.0) * np.array([1.0, n - 2.0, (n - 2.0) * (n - 3.0)])

@@ -17,7 +17,6 @@ from numpy.typing import NDArray
 from scipy.sparse import csr_matrix
 from scipy.sparse.csgraph import connected_components, minimum_spanning_tree
 
-from coterie.detection.kernels import warm_up_kernels
 from coterie.domain import NeighbourGraph
 
 DISTANCE_FLOOR = 0.2
@@ -97,16 +96,6 @@ def find_families(
     label[alone] = label.max(initial=-1) + 1 + np.arange(len(alone))
     strength[alone] = 1.0
     return Families(_renumbered(label), strength.astype(np.float32), core.astype(np.float32))
-
-
-def warm_up() -> None:
-    """Load or compile what a run needs, by cutting a small tree: seconds, and a minute where it was never compiled."""
-    warm_up_kernels()
-    line = np.arange(40, dtype=np.int32)
-    neighbours = np.column_stack((np.roll(line, 1), np.roll(line, -1)))
-    graph = NeighbourGraph(neighbours, np.full(neighbours.shape, 0.9, np.float32))
-    for method in ("eom", "leaf"):
-        find_families(graph, np.ones(40, np.int64), min_samples=2, min_cluster_size=5, method=method)
 
 
 def _only_family(

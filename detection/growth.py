@@ -8,7 +8,7 @@ from collections.abc import Iterator
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import stats
+from scipy import special
 
 from coterie.detection.items import Items, Neighbourhood, items_with, neighbours_of, shared_part
 
@@ -39,7 +39,9 @@ def grow(items: Items, around: Neighbourhood, chosen: NDArray[np.int64]) -> Iter
         members[items.principal[pool]] = True
         # The rate of those who have no part in it: of the others, taken as if all of them were innocent.
         rate = count[~members].sum() / max(1.0, volume[~members].sum())
-        joins = (count >= QUERIES_MIN) & (stats.poisson.sf(count - 1, np.maximum(rate, 1e-9) * volume) < JOIN_RATE)
+        joins = (count >= QUERIES_MIN) & (
+            special.pdtrc(np.maximum(count - 1, 0), np.maximum(rate, 1e-9) * volume) < JOIN_RATE
+        )
         joins |= members
         grown = np.union1d(near[joins[items.principal[near]]], pool)
         if len(grown) > len(pool):

@@ -109,9 +109,7 @@ def neighbours_inside(
         adjacency: sparse [m, m], an entry for each neighbour.
         text, owner: int[n], of distinct items; owners numbered from 0.
     """
-    distinct, place = np.unique(text, return_inverse=True)
-    order = np.argsort(owner, kind="stable")
-    return count_neighbours(adjacency.indptr, adjacency.indices, distinct, place, owner, order)
+    return count_neighbours(adjacency.indptr, adjacency.indices, text, owner)
 
 
 def neighbours_of(adjacency: sparse.csr_matrix, texts: NDArray[np.int32]) -> NDArray[np.int32]:

@@ -15,14 +15,43 @@ def compiled(function: _Function) -> _Function:
     return cast(_Function, numba.njit(nogil=True, cache=True)(function))
 
 
+def compiled_in_any_order(function: _Function) -> _Function:
+    """Likewise, with sums taken in any order, so that the processor takes several terms at once."""
+    return cast(_Function, numba.njit(nogil=True, cache=True, fastmath={"reassoc", "contract"})(function))
+
+
+@compiled
+def runs_of(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct ones of sorted values, which of them each is, and how often each comes."""
+    n = len(values)
+    number = np.empty(n, np.int64)
+    distinct, sizes = np.empty(n, values.dtype), np.zeros(n, np.int64)
+    found = 0
+    for place in range(n):
+        if place == 0 or values[place] != values[place - 1]:
+            distinct[found] = values[place]
+            found += 1
+        number[place] = found - 1
+        sizes[found - 1] += 1
+    return distinct[:found].copy(), number, sizes[:found].copy()
+
+
+@compiled
+def numbered(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
+    """The distinct ones of some values, sorted; which of them each is, and how often each comes."""
+    order = np.argsort(values)
+    distinct, sorted_number, sizes = runs_of(values[order])
+    number = np.empty(len(values), np.int64)
+    number[order] = sorted_number
+    return distinct, number, sizes
+
+
 @compiled
 def count_neighbours(
     starts: NDArray[np.int32],
     neighbours: NDArray[np.int32],
-    distinct: NDArray[np.int32],
-    place: NDArray[np.int64],
+    text: NDArray[np.int32],
     owner: NDArray[np.int64],
-    order: NDArray[np.int64],
 ) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
     """For each item of a pool, how many neighbours of its text are in the pool: its owner's, and anybody's.
 
@@ -31,15 +60,12 @@ def count_neighbours(
 
     Args:
         starts, neighbours: the CSR arrays of the neighbours of all texts, each neighbour once.
-        distinct: int32[d], the pool's texts, sorted.
-        place: int64[n], where in `distinct` the text of each item is.
-        owner: int64[n], of each item.
-        order: int64[n], the items by owner.
+        text: int32[n], of each item.
+        owner: int64[n], likewise.
     """
+    distinct, place, holders = numbered(text)
+    order = np.argsort(owner, kind="mergesort")
     d, n = len(distinct), len(place)
-    holders = np.zeros(d, np.int64)
-    for item in range(n):
-        holders[place[item]] += 1
     reach = np.zeros(d + 1, np.int64)
     for row in range(d):
         reach[row + 1] = reach[row] + starts[distinct[row] + 1] - starts[distinct[row]]
@@ -126,7 +152,7 @@ def sums_inside(
     return sums
 
 
-@compiled
+@compiled_in_any_order
 def sums_by_owner(
     vectors: NDArray[np.float32], owner: NDArray[np.int64], owners: int
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -134,16 +160,16 @@ def sums_by_owner(
     sums, squares = np.zeros((owners, vectors.shape[1])), np.zeros(owners)
     for row in range(len(vectors)):
         mine = owner[row]
+        for column in range(vectors.shape[1]):
+            sums[mine, column] += vectors[row, column]
         square = 0.0
         for column in range(vectors.shape[1]):
-            value = np.float64(vectors[row, column])
-            sums[mine, column] += value
-            square += value * value
+            square += np.float64(vectors[row, column]) ** 2
         squares[mine] += square
     return sums, squares
 
 
-@compiled
+@compiled_in_any_order
 def variance_above_diagonal(matrix: NDArray[np.float32]) -> float:
     """Variance of what stands above the diagonal of a square matrix; 0 where that is nothing."""
     n = len(matrix)
@@ -160,30 +186,3 @@ def variance_above_diagonal(matrix: NDArray[np.float32]) -> float:
         for column in range(row + 1, n):
             squares += (matrix[row, column] - mean) ** 2
     return squares / pairs
-
-
-@compiled
-def runs_of(values: NDArray[np.int32]) -> tuple[NDArray[np.int32], NDArray[np.int64], NDArray[np.int64]]:
-    """The distinct ones of sorted values, which of them each is, and how often each comes."""
-    n = len(values)
-    number = np.empty(n, np.int64)
-    distinct, sizes = np.empty(n, values.dtype), np.zeros(n, np.int64)
-    found = 0
-    for place in range(n):
-        if place == 0 or values[place] != values[place - 1]:
-            distinct[found] = values[place]
-            found += 1
-        number[place] = found - 1
-        sizes[found - 1] += 1
-    return distinct[:found].copy(), number, sizes[:found].copy()
-
-
-def warm_up_kernels() -> None:
-    """Load or compile all of them, by running each on next to nothing."""
-    none = np.zeros(0, np.int64)
-    count_neighbours(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0, np.int32), none, none, none)
-    have_in_common(np.zeros(1, np.int64), none, none, none, 1, 1.0)
-    runs_of(np.zeros(0, np.int32))
-    sums_by_owner(np.zeros((0, 1), np.float32), none, 0)
-    variance_above_diagonal(np.zeros((0, 0), np.float32))
-    sums_inside(np.zeros(1, np.int32), np.zeros(0, np.int32), np.zeros(0), none, np.zeros(0, np.bool_))

@@ -1,6 +1,7 @@
 """The language of a text: by its script where that decides, and by a detector for the scripts that many share."""
 
 from collections.abc import Sequence
+from copy import copy
 from functools import cache
 
 import numpy as np
@@ -136,6 +137,17 @@ def _language(text: str, script: str) -> str:
 @cache
 def _detector(script: str) -> LanguageIdentifier:
     """The detector for one script. Read-only once made, so that threads may share it."""
-    detector = LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+    detector = copy(_model())
     detector.set_languages(_DETECTED[script])
     return detector
+
+
+@cache
+def _model() -> LanguageIdentifier:
+    return LanguageIdentifier.from_model_file(MODEL_FILE, norm_probs=True)
+
+
+def warm_up_languages() -> None:
+    """Load the detector, which takes a third of a second."""
+    for script in _DETECTED:
+        _detector(script)

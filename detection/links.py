@@ -9,7 +9,7 @@ from dataclasses import dataclass
 import graspologic_native
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from coterie.detection.items import Items, Neighbourhood
 
@@ -45,7 +45,7 @@ def find_links(items: Items, around: Neighbourhood, *, rate: float) -> Links:
     total = max(float(out_degree.sum()), 1.0)
     pair = sparse.triu(count + count.T, k=1).tocoo()
     expected = (out_degree[pair.row] * in_degree[pair.col] + out_degree[pair.col] * in_degree[pair.row]) / total
-    p_value = stats.poisson.sf(np.ceil(pair.data) - 1, np.maximum(expected, 1e-9))
+    p_value = special.pdtrc(np.ceil(pair.data) - 1, np.maximum(expected, 1e-9))
     present = len(np.unique(principal))
     tests = max(1, present * (present - 1) // 2)
     order = np.argsort(p_value, kind="stable")

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 from scipy import special
 
 from coterie.detection.items import Items, neighbours_inside, runs
+from coterie.detection.kernels import compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -40,17 +41,27 @@ class Mixing:
 
 def neighbour_mixing(items: Items, chosen: NDArray[np.int64]) -> Mixing | None:
     """Measure a pool; None where its queries have no neighbours in it. Cost: linear in the pool's neighbours."""
-    principals, number, counts = runs(items.principal[chosen])
+    _, number, counts = runs(items.principal[chosen])
     own_of, of_all = neighbours_inside(items.adjacency, items.text[chosen], number)
     pairs = int(of_all.sum())
     if not pairs:
         return None
-    own = np.bincount(number, weights=own_of, minlength=len(principals))
-    chance = (counts[number] - 1) / max(1, len(chosen) - 1)
-    expected = np.bincount(number, weights=chance * of_all, minlength=len(principals))
+    ratio, error = _mixed(number, counts, own_of, of_all)
+    return Mixing(ratio, error, pairs)
+
+
+@compiled
+def _mixed(
+    number: NDArray[np.int64], counts: NDArray[np.int64], own_of: NDArray[np.int64], of_all: NDArray[np.int64]
+) -> tuple[float, float]:
+    """The ratio and its error, from the neighbours of each item."""
+    n = len(counts)
+    own, expected = np.zeros(n), np.zeros(n)
+    for item in range(len(number)):
+        own[number[item]] += own_of[item]
+        expected[number[item]] += of_all[item] * (counts[number[item]] - 1) / max(1, len(number) - 1)
     ratio = own.sum() / max(expected.sum(), 1.0)
     left_out = (own.sum() - own) / np.maximum(expected.sum() - expected, 1.0)
-    n = len(principals)
     jackknife = (n - 1) / n * ((left_out - left_out.mean()) ** 2).sum()
     counting = max(ratio, 0.5) / max(expected.sum(), 1.0)
-    return Mixing(float(ratio), float(np.sqrt(jackknife + counting)), pairs)
+    return ratio, np.sqrt(jackknife + counting)

@@ -8,10 +8,10 @@ from itertools import chain, count
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import sparse, stats
+from scipy import sparse, special
 
 from coterie.detection.items import neighbours_inside
-from coterie.detection.kernels import have_in_common
+from coterie.detection.kernels import have_in_common, numbered
 from coterie.domain import NeighbourGraph
 
 RARE_WORDS_MIN = 2
@@ -100,9 +100,9 @@ def same_questions(graph: NeighbourGraph, words: Words, text: NDArray[np.int64])
 
 def overlap(principal: NDArray[np.int32], text: NDArray[np.int32], same: sparse.csr_matrix) -> Overlap:
     """Measure a pool of distinct (principal, text) items, numbered as in `same`. Cost: linear in its items."""
-    number = np.unique(principal, return_inverse=True)[1]
-    sizes = np.bincount(number).astype(np.float64)
-    _, inverse, holders = np.unique(text, return_inverse=True, return_counts=True)
+    _, number, counts = numbered(principal)
+    sizes = counts.astype(np.float64)
+    _, inverse, holders = numbered(text)
     pairs = int((holders * (holders - 1) // 2).sum())
     across = (sizes.sum() ** 2 - (sizes**2).sum()) / 2
     within = float((sizes * (sizes - 1)).sum() / 2)
@@ -116,9 +116,9 @@ def overlap(principal: NDArray[np.int32], text: NDArray[np.int32], same: sparse.
         repeated=float((holders[inverse] > 1).mean()) if len(text) else 0.0,
         pairs=pairs,
         expected=expected,
-        p_value=float(stats.poisson.cdf(pairs, expected)) if expected > 0 else 1.0,
+        p_value=float(special.pdtr(pairs, expected)) if expected > 0 else 1.0,
         rewrapped=float((by_others > 0).mean()) if len(text) else 0.0,
         rewrapped_p_value=float(
-            stats.binom.cdf(same_within, same_across + same_within, within / max(within + across, 1.0))
+            special.bdtr(same_within, same_across + same_within, within / max(within + across, 1.0))
         ),
     )

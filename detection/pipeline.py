@@ -2,13 +2,14 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
 
 from coterie.detection.benchmark_like import find_benchmark_like
 from coterie.detection.benchmark_like_findings import benchmark_like_findings
-from coterie.detection.candidates import Candidate, find_candidates
+from coterie.detection.candidates import Candidate, find_candidates, find_topics
 from coterie.detection.decision import judge
 from coterie.detection.families import Families, find_families
 from coterie.detection.family_record import record_families
@@ -17,7 +18,8 @@ from coterie.detection.parameters import Parameters
 from coterie.detection.pools import find_principals, match_benchmarks
 from coterie.detection.reporting import benchmark_run_findings, campaign_finding, standings
 from coterie.detection.text_facts import TextFacts
-from coterie.detection.view_data import read_views
+from coterie.detection.threads import products_on_one_core, side_by_side
+from coterie.detection.view_data import items_of_views, read_views
 from coterie.detection.views import stripped_texts
 from coterie.detection.watching import watched_pools
 from coterie.domain import (
@@ -52,6 +54,7 @@ class Detection:
     watched: tuple[WatchedPool, ...] = ()
 
 
+@products_on_one_core()
 def detect(
     window: Window,
     parameters: Parameters | None = None,
@@ -88,18 +91,22 @@ def detect(
 
     tell("link", 0.0)
     cores = stripped_texts(window.texts, window.raw.text, window.rows.account)
-    views = read_views(window, principals, cores)
+    items = items_of_views(window, principals)
     candidates: list[Candidate] = []
-    for number, (name, data) in enumerate(views.items()):
-        candidates += find_candidates(
-            data.items,
-            data.around,
-            families[name],
-            name,
-            link_rate=parameters.link_rate,
-            seed=parameters.seed,
-            step=_within(tell, "link", number / len(window.views), 1 / len(window.views)),
-        )
+    # Reading texts keeps the interpreter, and topics are found without it.
+    with side_by_side(partial(find_topics, seed=parameters.seed), list(items.values())) as topics:
+        views = read_views(window, items, cores)
+        for number, ((name, data), found) in enumerate(zip(views.items(), topics, strict=True)):
+            candidates += find_candidates(
+                data.items,
+                data.around,
+                families[name],
+                found,
+                name,
+                link_rate=parameters.link_rate,
+                seed=parameters.seed,
+                step=_within(tell, "link", number / len(window.views), 1 / len(window.views)),
+            )
 
     tell("test", 0.0)
     passed, verdicts = judge(candidates, views, parameters, step=lambda share: tell("test", share))

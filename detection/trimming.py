@@ -5,9 +5,9 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from coterie.detection.exchangeability import Exchangeability, account_sums, exchangeability
-from coterie.detection.items import Items, runs
-from coterie.detection.kernels import variance_above_diagonal
+from coterie.detection.exchangeability import Exchangeability, exchangeability_of_sums
+from coterie.detection.items import Items
+from coterie.detection.kernels import compiled, compiled_in_any_order, runs_of, sums_by_owner, variance_above_diagonal
 
 ITEMS_MIN = 5
 """Distinct texts a principal needs in a pool to be tested at all."""
@@ -32,18 +32,26 @@ REPEATS_MAX = 0.3
 KEPT_SHARE_MIN = 0.5
 """Share of a candidate's testable principals that trimming must leave: whoever may drop all but three finds three."""
 
+_Trimmed = tuple[
+    NDArray[np.int64], NDArray[np.int32], NDArray[np.int64], bool, NDArray[np.float64], NDArray[np.float64]
+]
+
 
 @dataclass(frozen=True, slots=True)
 class Pool:
     """A trimmed pool and what the test gives.
 
     Attributes:
+        items: int64[...], sorted.
+        principals: int32[...], sorted.
+        counts: int64[...], items of each of them.
         settled: nobody that ought to be dropped is left.
         result: None where too little is left to test.
     """
 
     items: NDArray[np.int64]
     principals: NDArray[np.int32]
+    counts: NDArray[np.int64]
     settled: bool
     result: Exchangeability | None
 
@@ -56,95 +64,141 @@ def trim(items: Items, chosen: NDArray[np.int64]) -> Pool:
     Args:
         chosen: int64[n], item numbers, sorted.
     """
-    chosen = _testable(items, _without_repeaters(items, chosen))
-    principals, number, _ = runs(items.principal[chosen])
-    kept = np.ones(len(principals), bool)
-    least = max(3, int(np.ceil(KEPT_SHARE_MIN * len(principals))))
-    settled = False
-    sums = _Sums(items.vectors[items.text[chosen]], number, len(principals)) if len(principals) >= 3 else None
-    while sums is not None and not settled:
-        misfit = sums.misfit(kept)
-        settled = not misfit.any()
-        left = int(kept.sum())
-        if settled or left <= least:
-            break
-        order = np.argsort(-misfit, kind="stable")[: max(1, min(left // 10, left - least))]
-        kept[order[misfit[order] > 0]] = False
-    chosen = _with_a_slice(items, chosen[kept[number]])
-    principals, number, _ = runs(items.principal[chosen])
-    result = exchangeability(items.vectors[items.text[chosen]], number) if len(principals) >= 3 else None
-    return Pool(chosen, principals, settled, result)
+    trimmed = _trimmed(items.vectors, items.principal, items.text, chosen)
+    left, principals, counts, settled, sums, squares = trimmed
+    return Pool(left, principals, counts, settled, exchangeability_of_sums(sums, squares, counts))
 
 
-def _testable(
-    items: Items, chosen: NDArray[np.int64], *, least: float = ITEMS_MIN, most: float = np.inf
-) -> NDArray[np.int64]:
-    """The items of principals that have so many of them."""
-    _, number, counts = runs(items.principal[chosen])
-    return chosen[((counts >= least) & (counts <= most))[number]]
+@compiled
+def _trimmed(
+    vectors: NDArray[np.float32], principal: NDArray[np.int32], text: NDArray[np.int32], chosen: NDArray[np.int64]
+) -> _Trimmed:
+    """The attributes of the `Pool`, and for its test the sums and squares of `sums_by_owner`."""
+    chosen = chosen[_testable(principal[chosen], text[chosen])]
+    principals, number, counts = runs_of(principal[chosen])
+    sums, squares = np.zeros((0, vectors.shape[1])), np.zeros(0)
+    if len(principals) < 3:
+        return chosen, principals, counts, False, sums, squares
+    queries = vectors[text[chosen]]
+    sums, squares = sums_by_owner(queries, number, len(principals))
+    kept = np.ones(len(principals), np.bool_)
+    settled = drop_misfits(queries, counts, sums, squares, _pair_variance(queries), kept)
+    # Whose part is small or huge beside the others' has no slice.
+    usual = np.median(counts[kept])
+    kept &= (counts >= SHARE_MIN * usual) & (counts <= SHARE_MAX * usual)
+    return chosen[kept[number]], principals[kept], counts[kept], settled, sums[kept], squares[kept]
 
 
-def _without_repeaters(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Without principals most of whose texts others sent too: a crowd with a common source inside a larger pool."""
-    _, text, holders = np.unique(items.text[chosen], return_inverse=True, return_counts=True)
-    _, number, counts = runs(items.principal[chosen])
-    repeated = np.bincount(number, weights=holders[text] > 1, minlength=len(counts))
-    # Where they are many the pool is such a crowd, and is to be called one.
-    kept = repeated <= REPEATS_MAX * counts
-    return chosen[kept[number]] if 3 * kept.sum() >= 2 * len(kept) else chosen
+@compiled
+def _testable(principal: NDArray[np.int32], text: NDArray[np.int32]) -> NDArray[np.bool_]:
+    """Which items are of principals that have enough of them, most of them texts that no other in the pool sent.
 
-
-def _with_a_slice(items: Items, chosen: NDArray[np.int64]) -> NDArray[np.int64]:
-    """Without principals whose part is small or huge beside the others'."""
-    counts = runs(items.principal[chosen])[2]
-    usual = float(np.median(counts)) if len(counts) else 0.0
-    return _testable(items, chosen, least=SHARE_MIN * usual, most=SHARE_MAX * usual)
-
-
-class _Sums:
-    """What of a pool does not change while principals are dropped from it.
-
-    Args:
-        vectors: float32[n, dim], its queries.
-        number: int64[n], the principal of each, numbered from 0 without gaps.
+    Who repeats others is of a crowd with a common source inside a larger pool.
     """
-
-    def __init__(self, vectors: NDArray[np.float32], number: NDArray[np.int64], principals: int) -> None:
-        self._vectors = vectors
-        self._number = number
-        self._sums, squares, self._counts = account_sums(vectors, number, principals)
-        self._own = np.einsum("ij,ij->i", self._sums, self._sums)
-        pairs = np.maximum(self._counts * (self._counts - 1), 1)
-        self._within = (self._own - squares) / pairs
-        self._to_own = np.einsum("ij,ij->i", vectors, self._sums.astype(np.float32)[number])
-        self._pair_variance = _pair_variance(vectors)
-
-    def misfit(self, kept: NDArray[np.bool_]) -> NDArray[np.float64]:
-        """How clearly each principal is not one of the others kept, in standard errors; 0 for those that fit."""
-        number, counts, principals = self._number, self._counts, len(self._counts)
-        kept_counts = np.where(kept, counts, 0.0)
-        total, n = self._sums[kept].sum(axis=0), kept_counts.sum()
-        own_sum, squares_sum = self._own[kept].sum(), (kept_counts**2).sum()
-        rest_pairs = np.maximum((n - counts) ** 2 - (squares_sum - counts**2), 1)
-        rest = (total @ total - 2 * (self._sums @ total) + self._own - (own_sum - self._own)) / rest_pairs
-        # Each query's mean similarity to the others' queries: its spread gives the error of its account's mean.
-        towards = (self._vectors @ total.astype(np.float32) - self._to_own) / np.maximum(n - counts, 1)[number]
-        across = np.bincount(number, weights=towards, minlength=principals) / counts
-        spread = np.bincount(number, weights=(towards - across[number]) ** 2, minlength=principals) / (counts - 1)
-        error = np.sqrt(np.maximum(spread, 1e-12) / counts)
-        below = (rest - across) / error
-        apart = [np.where(across < share * rest, below - z, 0.0) for share, z in APART]
-        # Variance of a U-statistic of degree two (Hoeffding 1948): 4 zeta_1 / n + 2 zeta_2 / n(n - 1).
-        usual = float(np.average(spread[kept], weights=counts[kept]))
-        variance = 4 * usual / counts + 2 * self._pair_variance / (counts * (counts - 1))
-        subject_error = np.sqrt(np.maximum(variance, 1e-12))
-        above = (self._within - rest) / subject_error
-        subject = [np.where(self._within > multiple * rest, above - z, 0.0) for multiple, z in SUBJECT]
-        misfit: NDArray[np.float64] = np.max([*apart, *subject, np.zeros(principals)], axis=0)
-        return np.where(kept, misfit, 0.0)
+    shared = np.zeros(len(text), np.bool_)
+    order = np.argsort(text)
+    for place in range(1, len(text)):
+        if text[order[place]] == text[order[place - 1]]:
+            shared[order[place]] = shared[order[place - 1]] = True
+    enough, own = np.empty(len(text), np.bool_), np.empty(len(text), np.bool_)
+    first = with_own = everybody = 0
+    while first < len(text):
+        end = first
+        while end < len(text) and principal[end] == principal[first]:
+            end += 1
+        enough[first:end] = end - first >= ITEMS_MIN
+        own[first:end] = shared[first:end].sum() <= REPEATS_MAX * (end - first)
+        with_own += own[first]
+        everybody += 1
+        first = end
+    # Where they are many the pool is such a crowd, and is to be called one.
+    return enough & own if 3 * with_own >= 2 * everybody else enough
 
 
+@compiled
 def _pair_variance(vectors: NDArray[np.float32]) -> float:
     """Variance of the similarity of two queries of the pool, from an even sample of them."""
-    sample = vectors[:: max(1, len(vectors) // PAIR_SAMPLE_MAX)]
-    return float(variance_above_diagonal(sample @ sample.T))
+    sample = np.ascontiguousarray(vectors[:: max(1, len(vectors) // PAIR_SAMPLE_MAX)])
+    return variance_above_diagonal(np.dot(sample, sample.T))
+
+
+@compiled
+def drop_misfits(
+    vectors: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    squares: NDArray[np.float64],
+    pair_variance: float,
+    kept: NDArray[np.bool_],
+) -> bool:
+    """Take out of `kept`, in place, those who do not fit; says whether all who are left do.
+
+    Args:
+        vectors: float32[n, dim], the queries of a pool: those of the first principal, those of the second, and so on.
+        counts: int64[principals], queries of each, two or more.
+        sums: float64[principals, dim], their sums.
+        squares: float64[principals], sums of their squared lengths.
+        pair_variance: of the similarity of two queries.
+        kept: bool[principals].
+    """
+    own = (sums**2).sum(axis=1)
+    within = (own - squares) / (counts * (counts - 1))
+    least = max(3, int(np.ceil(KEPT_SHARE_MIN * len(counts))))
+    while True:
+        misfit = _misfit(vectors, counts, sums, own, within, pair_variance, kept)
+        left = kept.sum()
+        settled = misfit.max() <= 0
+        if settled or left <= least:
+            return bool(settled)
+        worst = np.argsort(-misfit, kind="mergesort")[: max(1, min(left // 10, left - least))]
+        kept[worst] &= misfit[worst] <= 0
+
+
+@compiled
+def _misfit(
+    vectors: NDArray[np.float32],
+    counts: NDArray[np.int64],
+    sums: NDArray[np.float64],
+    own: NDArray[np.float64],
+    within: NDArray[np.float64],
+    pair_variance: float,
+    kept: NDArray[np.bool_],
+) -> NDArray[np.float64]:
+    """How clearly each principal is not one of the others kept, in standard errors; 0 for those that fit."""
+    total = np.zeros(sums.shape[1])
+    for one in np.flatnonzero(kept):
+        total += sums[one]
+    n, own_sum, pairs_sum = counts[kept].sum(), own[kept].sum(), (counts[kept] ** 2).sum()
+    rest, across, spread = np.zeros(len(counts)), np.zeros(len(counts)), np.zeros(len(counts))
+    ends = np.cumsum(counts)
+    for one in np.flatnonzero(kept):
+        others = total - sums[one]
+        rest_pairs = max((n - counts[one]) ** 2 - (pairs_sum - counts[one] ** 2), 1)
+        rest[one] = ((others**2).sum() - (own_sum - own[one])) / rest_pairs
+        # Each query's mean similarity to the others' queries: its spread gives the error of its account's mean.
+        towards = _products(vectors[ends[one] - counts[one] : ends[one]], others / max(n - counts[one], 1))
+        across[one] = towards.mean()
+        spread[one] = ((towards - across[one]) ** 2).sum() / (counts[one] - 1)
+    below = (rest - across) / np.sqrt(np.maximum(spread, 1e-12) / counts)
+    # Variance of a U-statistic of degree two (Hoeffding 1948): 4 zeta_1 / n + 2 zeta_2 / n(n - 1).
+    usual = (spread * counts)[kept].sum() / n
+    variance = 4 * usual / counts + 2 * pair_variance / (counts * (counts - 1))
+    above = (within - rest) / np.sqrt(np.maximum(variance, 1e-12))
+    misfit = np.zeros(len(counts))
+    for share, errors in APART:
+        misfit = np.where(across < share * rest, np.maximum(misfit, below - errors), misfit)
+    for multiple, errors in SUBJECT:
+        misfit = np.where(within > multiple * rest, np.maximum(misfit, above - errors), misfit)
+    return np.where(kept, misfit, 0.0)
+
+
+@compiled_in_any_order
+def _products(vectors: NDArray[np.float32], other: NDArray[np.float64]) -> NDArray[np.float64]:
+    """float64[n]: the inner product of each row with one vector."""
+    products = np.empty(len(vectors))
+    for row in range(len(vectors)):
+        product = 0.0
+        for column in range(len(other)):
+            product += vectors[row, column] * other[column]
+        products[row] = product
+    return products

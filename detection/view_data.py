@@ -1,6 +1,6 @@
 """What the tests need of the views of a window: items, wording, languages, and what a text is in another view."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -64,14 +64,19 @@ class ViewData:
     tongueless: Reading | None = None
 
 
-def read_views(window: Window, principals: Principals, cores: Sequence[str]) -> dict[str, ViewData]:
+def items_of_views(window: Window, principals: Principals) -> dict[str, Items]:
+    """The items of all views by name."""
+    return {view.name: make_items(view, principals.of_row, principals.count) for view in window.views.values()}
+
+
+def read_views(window: Window, items: Mapping[str, Items], cores: Sequence[str]) -> dict[str, ViewData]:
     """All views by name. Cost: linear in items, their neighbours, and letters.
 
     Args:
+        items: of the views by name.
         cores: the window's texts without boilerplate.
     """
     words, wording, language = Words(cores), wording_vectors(cores), detect_languages(cores)
-    items = {view.name: make_items(view, principals.of_row, principals.count) for view in window.views.values()}
     others = [view.name for view in window.views.values() if view.name != FORMAT]
     keys = {name: held.principal.astype(np.int64) * len(held.vectors) + held.text for name, held in items.items()}
     found = {}

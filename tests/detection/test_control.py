@@ -11,7 +11,7 @@ from coterie.detection.decision import AGREEMENT_POOLS_MIN, _agreed, _limit
 from coterie.detection.decision import test_candidate as judged
 from coterie.detection.parameters import Parameters
 from coterie.detection.pools import find_principals
-from coterie.detection.view_data import read_views
+from coterie.detection.view_data import items_of_views, read_views
 
 STRICT = replace(Parameters(), finding_rate=0.02, null_share=1.0)
 
@@ -60,7 +60,7 @@ def test_who_is_in_one_pool_of_many_is_let_go() -> None:
     list_subject = np.mean([world.vectors[text] for account, text, *_ in world.asked if account in members], axis=0)
     world.ask("bystander", [world.text(list_subject / np.linalg.norm(list_subject), spread=1.2) for _ in range(15)])
     window = world.window()
-    views = read_views(window, find_principals(window), window.texts)
+    views = read_views(window, items_of_views(window, find_principals(window)), window.texts)
     items = views["raw"].items
     parameters = Parameters()
 
