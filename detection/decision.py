@@ -80,14 +80,30 @@ class Verdict:
     reason: str
 
 
+@dataclass(frozen=True, slots=True)
+class Judgement:
+    """What became of all candidates.
+
+    Attributes:
+        reported: strongest first and each campaign once.
+        verdicts: of every pool, candidates and what they grew to.
+        p_values: float64[groups], of each hypothesis: a group of pools that are about the same principals, by its
+            clearest pool that nothing else speaks against; 1 where there is none.
+    """
+
+    reported: list[Verdict]
+    verdicts: list[Verdict]
+    p_values: NDArray[np.float64]
+
+
 def judge(
     candidates: Sequence[Candidate],
     views: Mapping[str, ViewData],
     parameters: Parameters,
     *,
     step: Callable[[float], None],
-) -> tuple[list[Verdict], list[Verdict]]:
-    """Test all candidates; what is to be reported, strongest first and each campaign once, and all verdicts."""
+) -> Judgement:
+    """Test all candidates, grow what looks guilty, control false discoveries."""
     verdicts: list[Verdict] = []
     with side_by_side(lambda one: test_candidate(one, views[one.view], parameters), candidates, at_once=64) as tested:
         for number, verdict in enumerate(tested):
@@ -98,11 +114,12 @@ def judge(
         for number, pools in enumerate(grown):
             step(0.7 + 0.3 * number / len(promising))
             verdicts += pools
-    verdicts, limit = _control(verdicts, parameters)
+    verdicts, limit, p_values = _control(verdicts, parameters)
     passed = [verdict for verdict in verdicts if not verdict.reason]
     distinct = _distinct(passed, views, parameters, limit)
     chosen = [_agreed(verdict, passed, views, parameters, limit) for verdict in distinct]
-    return [part for verdict in chosen for part in _parts(verdict, views, parameters, limit)], verdicts
+    reported = [part for verdict in chosen for part in _parts(verdict, views, parameters, limit)]
+    return Judgement(reported, verdicts, p_values)
 
 
 def test_candidate(candidate: Candidate, view: ViewData, parameters: Parameters) -> Verdict:
@@ -309,8 +326,8 @@ def _same_principals(first: Verdict, second: Verdict) -> bool:
     return common >= SAME_PRINCIPALS * min(len(first.principals), len(second.principals))
 
 
-def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verdict], float]:
-    """Benjamini-Hochberg over groups of pools that are about the same accounts; also the largest p that passes.
+def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verdict], float, NDArray[np.float64]]:
+    """Benjamini-Hochberg over groups of pools that are about the same accounts; the largest p that passes, and all.
 
     Only where the clearest group is beyond what all of them give by chance (Bonferroni) does anything pass: traffic
     without a campaign is to be silent, and the rate of false discoveries is a promise about traffic that has some.
@@ -332,7 +349,7 @@ def _control(verdicts: list[Verdict], parameters: Parameters) -> tuple[list[Verd
         else verdict
         for verdict in verdicts
     ]
-    return controlled, limit
+    return controlled, limit, clearest
 
 
 def _limit(principals: Sequence[NDArray[np.int32]], p_values: NDArray[np.float64], parameters: Parameters) -> float:

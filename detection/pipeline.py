@@ -45,6 +45,8 @@ class Detection:
         families: those of the raw view, under the ids they had; None for an empty window.
         measures: counts, for the record of the run.
         watched: pools that look guilty and lack evidence, clearest first, at most `WATCHED_POOLS_MAX`.
+        p_values: of the hypotheses whose false discoveries are controlled, ascending: groups of pools that are about
+            the same customers, each by its clearest pool that is not refused for another reason, and 1 where all are.
     """
 
     findings: tuple[Finding, ...] = ()
@@ -52,6 +54,7 @@ class Detection:
     families: FamilyRecord | None = None
     measures: dict[str, float] = field(default_factory=dict)
     watched: tuple[WatchedPool, ...] = ()
+    p_values: tuple[float, ...] = ()
 
 
 @products_on_one_core()
@@ -109,7 +112,8 @@ def detect(
             )
 
     tell("test", 0.0)
-    passed, verdicts = judge(candidates, views, parameters, step=lambda share: tell("test", share))
+    judgement = judge(candidates, views, parameters, step=lambda share: tell("test", share))
+    passed, verdicts = judgement.reported, judgement.verdicts
 
     tell("findings", 0.0)
     hits = match_benchmarks(window)
@@ -144,6 +148,7 @@ def detect(
             "watched": float(len(watched)),
         },
         watched=watched,
+        p_values=tuple(np.sort(judgement.p_values).tolist()),
     )
 
 

@@ -45,7 +45,8 @@ def measure_scores(trial: Trial, limits: Limits) -> dict[str, Any]:
         "methods": {name: scored[name] for name in METHODS},
         "mmd": mmd.window_test(window, traffic, limits.reference, limits.mmd),
         "findings": _findings(detection, trial),
-        "p_values": pool_p_values(detection),
+        "p_values": list(detection.p_values),
+        "nearest_p_values": pool_p_values(detection),
         "detect_cpu_s": round(cpu_s, 2),
     }
 
@@ -116,8 +117,8 @@ def _leaked(trial: Trial, name: str, accounts: set[str], hour: int | None, start
 def pool_p_values(detection: Detection) -> list[float]:
     """The p-value of every pool that came nearest to accusing somebody, each pool once.
 
-    `detect` shows p-values of pools through the standings alone: a pool that was nearest to nobody is not among them,
-    so these are the smaller ones of all that were tested, which makes the calibration look worse, never better.
+    A pool that was nearest to nobody is not among them, so these are the smaller ones of all that were tested; and
+    among them are crowds that are interchangeable in truth and were refused for what they repeat.
     """
     pools = {
         (standing.nearest_candidate, standing.nearest_p_value)

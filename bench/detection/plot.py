@@ -148,10 +148,10 @@ def _calibration(figure: "Figure", report: Json) -> bool:
         axes.plot([0, 1], [0, 1], color=GREY, linewidth=1, linestyle=":")
         axes.set_xlim(0, 1)
         axes.set_ylim(0, 1.02)
-    if p_values["pools"]:
+    if p_values["tested"]:
         left.plot(p_values["curve"]["p"], p_values["curve"]["share"], color=ACCENT, linewidth=2)
-    _dress(left, "significance level a", "P(p ≤ a), pools of innocent traffic")
-    left.set_title(f"{p_values['pools']:,} pools", loc="left", fontsize=9)
+    _dress(left, "significance level a", "P(p ≤ a), hypotheses in innocent traffic")
+    left.set_title(f"{p_values['tested']:,} hypotheses", loc="left", fontsize=9)
     bins = [row for row in report["confidence"]["bins"] if row["findings"]]
     if bins:
         share = [row["right"]["value"] for row in bins]
@@ -162,7 +162,7 @@ def _calibration(figure: "Figure", report: Json) -> bool:
         )
     _dress(right, "confidence of a finding", "share of findings that are right")
     right.set_title(f"{report['confidence']['findings']:,} findings", loc="left", fontsize=9)
-    return bool(p_values["pools"] or bins)
+    return bool(p_values["tested"] or bins)
 
 
 def _scale(figure: "Figure", report: Json) -> bool:

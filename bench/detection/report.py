@@ -197,8 +197,11 @@ def _ablation(report: Json) -> list[str]:
 
 
 def _calibration(report: Json) -> list[str]:
-    p_values, confidence = report["p_values"], report["confidence"]
-    levels = [(f"{row['at']:g}", _estimate(row["share"]), _yes(row["holds"])) for row in p_values["levels"]]
+    p_values, nearest, confidence = report["p_values"], report["nearest_p_values"], report["confidence"]
+    levels = [
+        (f"{row['at']:g}", _estimate(row["share"]), _yes(row["holds"]), _estimate(near["share"]))
+        for row, near in zip(p_values["levels"], nearest["levels"], strict=True)
+    ]
     bins = [
         (
             f"{row['from']:g} to {row['to']:g}",
@@ -211,10 +214,11 @@ def _calibration(report: Json) -> list[str]:
         if row["findings"]
     ]
     return [
-        f"P-values of {p_values['pools']:,} pools in {p_values['windows']} windows without campaigns. Only pools that "
-        "came nearest to accusing somebody show theirs, so the smaller ones are over-represented.",
+        f"P-values of {p_values['tested']:,} hypotheses (groups of pools about the same customers) in "
+        f"{p_values['windows']} windows without campaigns. Beside them {nearest['tested']:,} pools that came nearest "
+        "to accusing somebody, each the least of many, and crowds among them that were refused for what they repeat.",
         "",
-        *_table(("a", "P(p <= a)", "at most a, within the interval"), levels),
+        *_table(("a", "P(p <= a)", "at most a, within the interval", "of the nearest pools"), levels),
         "",
         *_table(("confidence", "findings", "mean", "share right", "share of accounts right"), bins),
     ]

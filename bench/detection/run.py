@@ -117,7 +117,7 @@ def write_results(scenarios: list[Scenario], outcomes: list[Outcome], setting: S
     # Over all that is kept, for groups may have been run one by one.
     kept = [known(Job(scenario, seed), setting) for scenario in chosen(None) for seed in _seeds(scenario, None)]
     calibration = calibrate([*outcomes, *(outcome for outcome in kept if outcome is not None)])
-    if calibration["p_values"]["pools"] or calibration["confidence"]["findings"]:
+    if calibration["p_values"]["tested"] or calibration["confidence"]["findings"]:
         _write(out / "detection_calibration.json", {**head, "group": "calibration", **calibration})
 
 

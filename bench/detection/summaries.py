@@ -31,7 +31,9 @@ DEFINITIONS = {
     "the guilty of every flagged window, for the test names no accounts",
     "share_of_list": "of all requests of a campaign, those sent before the first hourly run that shows it",
     "within_bar": "first shown by the later of 5 % of the list and 15 requests an account",
-    "p_values": "of the pools nearest to accusing anybody, in traffic without campaigns: `detect` shows no others",
+    "p_values": "of the hypotheses whose false discoveries are controlled, in traffic without campaigns: a group of "
+    "pools about the same customers by its clearest pool, 1 where all are refused for other reasons",
+    "nearest_p_values": "of the pools nearest to accusing anybody, likewise, refused or not: each the least of many",
     "confidence": "a finding is right when at least half of its accounts are of one campaign",
     "job_cpu_s": "CPU seconds of a draw: composing, embedding what was not in the cache, graph, all methods",
     "peak_gb": "most memory held while detection ran, in 10^9 bytes, libraries and window included",
@@ -189,15 +191,16 @@ def calibrate(outcomes: Iterable[Outcome]) -> Json:
         if one.result is not None and one.job.scenario.measure == "score"
     }
     results = list(distinct.values())
-    innocent = [r["p_values"] for r in results if r["p_values"] and not r["methods"]["coterie"]["guilty"]]
+    innocent = [r for r in results if r["p_values"] and not r["methods"]["coterie"]["guilty"]]
     return {
-        "p_values": _p_calibration(innocent),
+        "p_values": _p_calibration([r["p_values"] for r in innocent]),
+        "nearest_p_values": _p_calibration([r["nearest_p_values"] for r in innocent]),
         "confidence": _confidence([f for r in results for f in r["findings"]]),
     }
 
 
 def _p_calibration(windows: list[list[float]]) -> Json:
-    """P(p <= a) over pools, intervals over windows: the pools of one window hang together."""
+    """P(p <= a), intervals over windows: the hypotheses and pools of one window hang together."""
     sizes = [len(values) for values in windows]
     levels = []
     for level in LEVELS:
@@ -206,7 +209,7 @@ def _p_calibration(windows: list[list[float]]) -> Json:
     values = sorted(value for window in windows for value in window)
     steps = [(number + 1) / 100 for number in range(100)]
     return {
-        "pools": len(values),
+        "tested": len(values),
         "windows": len(windows),
         "levels": levels,
         "curve": {"p": steps, "share": [sum(v <= step for v in values) / max(1, len(values)) for step in steps]},

@@ -155,6 +155,7 @@ def test_scores_are_right_on_a_case_made_by_hand():
         "mmd": {},
         "findings": [],
         "p_values": [],
+        "nearest_p_values": [],
         "detect_cpu_s": 0.0,
         "job_cpu_s": 0.0,
     }
@@ -272,7 +273,8 @@ def test_calibration_counts_each_draw_once_and_p_values_of_innocent_traffic_alon
     def outcome(name, seed, settings, guilty_accounts, p_values, confidence, right):
         finding = {"confidence": confidence, "accounts": 4, "guilty": right, "of_one_campaign": right}
         scores = {"coterie": {"guilty": guilty_accounts}}
-        result = {"methods": scores, "p_values": p_values, "findings": [finding]}
+        result = {"methods": scores, "p_values": p_values, "nearest_p_values": p_values[:2]}
+        result["findings"] = [finding]
         return Outcome(Job(Scenario(name, "mixes", settings), seed), result)
 
     found = summaries.calibrate(
@@ -282,8 +284,9 @@ def test_calibration_counts_each_draw_once_and_p_values_of_innocent_traffic_alon
             outcome("cover_0", 1, {"mix": "easy"}, 9, [0.001], 0.94, 4),
         ]
     )
-    assert (found["p_values"]["pools"], found["p_values"]["windows"]) == (4, 1)
+    assert (found["p_values"]["tested"], found["p_values"]["windows"]) == (4, 1)
     assert [row["share"]["value"] for row in found["p_values"]["levels"]] == [0.25, 0.25, 0.25]
+    assert [row["share"]["value"] for row in found["nearest_p_values"]["levels"]] == [0.5, 0.5, 0.5]
     (row,) = [row for row in found["confidence"]["bins"] if row["findings"]]
     assert (row["from"], row["findings"], row["confidence"], row["right"]["value"]) == (0.9, 2, 0.93, 0.5)
     assert found["confidence"]["brier"] == pytest.approx((0.92**2 + 0.06**2) / 2, abs=1e-4)

@@ -84,6 +84,23 @@ def test_a_crowd_that_draws_from_one_bank_is_no_campaign(seed: int) -> None:
     assert accused(world.window()) == set()
 
 
+def test_a_crowd_is_an_innocent_hypothesis_however_interchangeable() -> None:
+    world = World(0)
+    world.people(40)
+    subject = world.subject()
+    bank = [world.text(subject, spread=1.2) for _ in range(150)]
+    for number in range(15):
+        world.ask(f"student-{number}", [bank[i] for i in world.rng.choice(150, 25, replace=False)])
+    crowd = detect(world.window())
+    assert min(one.nearest_p_value for one in crowd.standings if one.nearest_p_value is not None) < 1e-3
+    assert crowd.p_values
+    assert min(crowd.p_values) > 0.05
+    world.campaign("team", 12)
+    both = detect(world.window()).p_values
+    assert list(both) == sorted(both)
+    assert both[0] < 1e-6
+
+
 def test_a_homework_sheet_is_no_campaign() -> None:
     world = World(5)
     world.people(40)
