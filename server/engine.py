@@ -4,7 +4,7 @@ import logging
 import threading
 import time
 from collections.abc import Callable, Mapping, Sequence
-from concurrent.futures import Future
+from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -205,9 +205,9 @@ class Engine:
             UnavailableError: the model cannot be loaded, or fails its self-test.
         """
         if not self.config.lazy_model:
-            self._embedding.encoder()
+            indexes = self._load()
             self._queue.counted(self.store.backlog())
-            self._made_indexes().start()
+            indexes.start()
             self._caught_up = True
             self._loop.start()
             self._retention.start()  # a verb that works on the folder itself deletes nothing by the way
@@ -741,6 +741,16 @@ class Engine:
             self._runs.start(None, None, EARLY)
         except CoterieError as error:  # such as a run at work, whose findings take over
             emit(_LOGGER, logging.INFO, "early_run_skipped", reason=error)
+
+    def _load(self) -> "Indexes":
+        """Load the model, and beside it the indexes where the folder says whose vectors they hold."""
+        if self.store.model() is None:
+            self._embedding.encoder()
+            return self._made_indexes()
+        with ThreadPoolExecutor(1, thread_name_prefix="coterie-load") as loader:
+            indexes = loader.submit(self._made_indexes)
+            self._embedding.encoder()
+            return indexes.result()
 
     def _made_indexes(self) -> "Indexes":
         with self._making:

@@ -15,7 +15,6 @@ from numpy.typing import NDArray
 MIN_CLUSTER_SIZE, MIN_SAMPLES = 10, 5
 """Rows that make a cluster; other rows that make a place dense."""
 
-EXACT_K = 15
 QUADRATIC_ROWS_MAX, SLOW_ROWS_MAX = 20_000, 200_000
 
 
@@ -58,15 +57,15 @@ def coterie(vectors: NDArray[np.float32], seed: int, k: int) -> Outcome:
     return _families_of(neighbour_graph(vectors, k, seed=seed))
 
 
-def exact(vectors: NDArray[np.float32], seed: int) -> Outcome:
+def exact(vectors: NDArray[np.float32], seed: int, k: int) -> Outcome:
     """The same tree on the exact graph, which FAISS finds by comparing everything with everything."""
     import faiss
 
     from coterie.domain import NeighbourGraph
 
-    similarities, found = faiss.knn(vectors, vectors, EXACT_K + 1, metric=faiss.METRIC_INNER_PRODUCT)
+    similarities, found = faiss.knn(vectors, vectors, k + 1, metric=faiss.METRIC_INNER_PRODUCT)
     # Last the row itself, or the farthest where more than k rows are equal to it; then it is cut off.
-    order = np.argsort(found == np.arange(len(vectors))[:, None], axis=1, kind="stable")[:, :EXACT_K]
+    order = np.argsort(found == np.arange(len(vectors))[:, None], axis=1, kind="stable")[:, :k]
     neighbours = np.take_along_axis(found, order, 1).astype(np.int32)
     return _families_of(NeighbourGraph(neighbours, np.take_along_axis(similarities, order, 1)))
 
@@ -128,7 +127,8 @@ _SIZES = {"min_cluster_size": MIN_CLUSTER_SIZE, "min_samples": MIN_SAMPLES}
 
 ENGINES: dict[str, Engine] = {
     "hdbscan": Engine(hdbscan, "hdbscan", {**_SIZES, "algorithm": "best"}, QUADRATIC_ROWS_MAX),
-    "exact": Engine(exact, "faiss", {**_SIZES, "k": EXACT_K}, SLOW_ROWS_MAX),
+    "exact": Engine(partial(exact, k=15), "faiss", {**_SIZES, "k": 15}, SLOW_ROWS_MAX),
+    "exact_k30": Engine(partial(exact, k=30), "faiss", {**_SIZES, "k": 30}, SLOW_ROWS_MAX),
     "coterie": Engine(partial(coterie, k=30), "coterie", {**_SIZES, "k": 30}),
     "coterie_k15": Engine(partial(coterie, k=15), "coterie", {**_SIZES, "k": 15}),
     "coterie_k60": Engine(partial(coterie, k=60), "coterie", {**_SIZES, "k": 60}),
