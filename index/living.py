@@ -206,14 +206,14 @@ class LivingGraph:
             InvalidError: k or slack out of range.
         """
         graph = cls(dim, k, slack=slack, seed=seed)
-        with open_snapshot(path) as (header, read):
+        with open_snapshot(path) as (header, payload):
             identity = graph._identity()
             if {name: header.get(name) for name in identity} != identity:
                 raise damaged(path, f"it holds another graph than one of {identity}")
             cells = header["cells"]
             layout = _layout(header["rows"], dim, k + slack, with_cells=cells is not None)
             cells_layout = {} if cells is None else _cells_layout(dim, *cells)
-            arrays = read_arrays(read, layout | cells_layout, path)
+            arrays = read_arrays(payload, layout | cells_layout, path)
             _check_numbers(arrays, path)
             for name in layout:
                 setattr(graph, f"_{name}", arrays[name])

@@ -69,10 +69,10 @@ class NumpyIndex:
     @classmethod
     def load(cls, path: Path, dim: int) -> tuple["NumpyIndex", int, int]:
         """Read a snapshot: (index, last_vector, last_erasure). See `VectorIndex.load`."""
-        with open_snapshot(path) as (header, read):
+        with open_snapshot(path) as (header, stored):
             if (header.get("kind"), header.get("dim")) != (_KIND, dim):
                 raise damaged(path, f"it holds {header.get('kind')} of dim {header.get('dim')}, not {_KIND} of {dim}")
-            payload = io.BytesIO(read(path.stat().st_size))
+            payload = io.BytesIO(stored.read(path.stat().st_size))
             index = cls(dim)
             index._ids, index._vectors = np.load(payload), np.load(payload)
             return index, int(header["last_vector"]), int(header["last_erasure"])

@@ -185,10 +185,10 @@ class SegmentedIndex:
             UnavailableError: manifest or segment missing, damaged, or of another dim; build the index anew.
         """
         path = folder / _MANIFEST
-        with open_snapshot(path) as (header, read):
+        with open_snapshot(path) as (header, payload):
             if (header.get("kind"), header.get("dim")) != (_KIND, dim):
                 raise damaged(path, f"it holds {header.get('kind')} of dim {header.get('dim')}, not {_KIND} of {dim}")
-            entries = json.loads(read(path.stat().st_size))
+            entries = json.loads(payload.read(path.stat().st_size))
             index = cls(dim, flat_rows_max=flat_rows_max)
             index._segments = [_load_segment(folder, entry, dim, flat_rows_max) for entry in entries]
             index._show()
@@ -246,8 +246,8 @@ def snapshot_files(folder: Path) -> list[Path]:
         UnavailableError: there is no manifest, or a damaged one.
     """
     path = folder / _MANIFEST
-    with open_snapshot(path) as (_, read):
-        entries = json.loads(read(path.stat().st_size))
+    with open_snapshot(path) as (_, payload):
+        entries = json.loads(payload.read(path.stat().st_size))
         return [*(folder / str(entry["file"]) for entry in entries), path]
 
 

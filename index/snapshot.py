@@ -60,24 +60,78 @@ def _private(path: str, flags: int) -> int:
     return os.open(path, flags, 0o600)
 
 
-@contextlib.contextmanager
-def open_snapshot(path: Path) -> Iterator[tuple[dict[str, Any], Read]]:
-    """Check a snapshot from end to end, then give its header and a reader of its payload.
+class Payload:
+    """What a snapshot holds after its header: read once and checked on the way. Only its end tells that it is whole.
 
-    Read all of it inside the context: a whole file of another version may say what this one cannot make sense of.
+    Raises:
+        UnavailableError: the file is too short to be a snapshot.
+    """
+
+    def __init__(self, file: BinaryIO, path: Path) -> None:
+        self._file, self._path = file, path
+        self._left = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
+        self._digest = hashlib.sha256()
+        self._whole = False
+        if self._left < len(_MAGIC) + _LENGTH.size:
+            raise damaged(path, "too short")
+
+    def read(self, size: int) -> bytes:
+        """The next bytes; fewer at the end.
+
+        Raises:
+            UnavailableError: the end is reached, and the checksum of all that was read is wrong.
+        """
+        block = self._file.read(max(0, min(size, self._left)))
+        self._take(block)
+        if len(block) < size:
+            self._check()
+        return block
+
+    def fill(self, array: NDArray[Any]) -> None:
+        """Read an array's bytes into it.
+
+        Raises:
+            UnavailableError: there are not as many.
+        """
+        octets = array.reshape(-1).view(np.uint8)
+        for first in range(0, len(octets), _BLOCK_BYTES):
+            block = octets[first : first + _BLOCK_BYTES].data
+            if len(block) > self._left or self._file.readinto(block) < len(block):  # type: ignore[attr-defined]
+                raise damaged(self._path, "it is shorter than its header says")
+            self._take(block)
+
+    def finish(self) -> None:
+        """Read what is left, so that all of it is checked."""
+        while self.read(_BLOCK_BYTES):
+            pass
+
+    def _take(self, block: bytes | memoryview) -> None:
+        self._digest.update(block)
+        self._left -= len(block)
+
+    def _check(self) -> None:
+        if not self._whole:
+            if self._left:
+                raise damaged(self._path, "it shrank while it was read")
+            if self._file.read() != self._digest.digest():
+                raise damaged(self._path, "its sha256 does not match")
+            self._whole = True
+
+
+@contextlib.contextmanager
+def open_snapshot(path: Path) -> Iterator[tuple[dict[str, Any], Payload]]:
+    """Give the header and the payload of a snapshot, which is read once and is known to be whole at its end.
+
+    Read all of it inside the context, and make use of nothing before: what is not read is read and checked at the end.
 
     Raises:
         UnavailableError: missing, truncated, changed, or of another format; build the index anew.
     """
     try:
         with path.open("rb") as file:
-            payload_end = _check_digest(file, path)
-            header = _read_header(file, path)
-
-            def read(size: int) -> bytes:
-                return file.read(max(0, min(size, payload_end - file.tell())))
-
-            yield header, read
+            payload = Payload(file, path)
+            yield _read_header(payload.read, path), payload
+            payload.finish()
     except OSError as error:
         raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
     except _SENSELESS as error:
@@ -106,7 +160,7 @@ def snapshot_header(path: Path) -> dict[str, Any]:
     """
     try:
         with path.open("rb") as file:
-            return _read_header(file, path)
+            return _read_header(file.read, path)
     except OSError as error:
         raise UnavailableError(f"index snapshot {path} cannot be read: {error}") from error
     except _SENSELESS as error:
@@ -121,25 +175,19 @@ def write_arrays(write: Write, arrays: Iterable[NDArray[Any]]) -> None:
             write(octets[first : first + _BLOCK_BYTES].tobytes())
 
 
-def read_arrays(read: Read, layout: Layout, path: Path) -> dict[str, NDArray[Any]]:
-    """Read arrays of these dtypes and shapes, which must be the rest of the payload.
+def read_arrays(payload: Payload, layout: Layout, path: Path) -> dict[str, NDArray[Any]]:
+    """Read arrays of these dtypes and shapes, which must be the rest of the payload; with that it is checked.
 
     Raises:
-        UnavailableError: the payload is longer or shorter.
+        UnavailableError: the payload is longer or shorter, or not whole.
     """
     size = sum(np.dtype(dtype).itemsize * math.prod(shape) for dtype, shape in layout.values())
     if size > path.stat().st_size:
         raise damaged(path, "it is shorter than its header says")
     arrays = {name: np.empty(shape, dtype) for name, (dtype, shape) in layout.items()}
     for array in arrays.values():
-        octets = array.reshape(-1).view(np.uint8)
-        for first in range(0, len(octets), _BLOCK_BYTES):
-            part = octets[first : first + _BLOCK_BYTES]
-            block = read(len(part))
-            if len(block) < len(part):
-                raise damaged(path, "it is shorter than its header says")
-            part[:] = np.frombuffer(block, np.uint8)
-    if read(1):
+        payload.fill(array)
+    if payload.read(1):
         raise damaged(path, "it is longer than its header says")
     return arrays
 
@@ -165,31 +213,12 @@ def _write_hashed(file: BinaryIO, header: dict[str, Any], write_payload: Callabl
     file.write(digest.digest())
 
 
-def _check_digest(file: BinaryIO, path: Path) -> int:
-    """Where the payload ends, when the file's checksum is right; leaves the file at its start."""
-    payload_end = os.fstat(file.fileno()).st_size - _DIGEST_BYTES
-    if payload_end < len(_MAGIC) + _LENGTH.size:
-        raise damaged(path, "too short")
-    digest = hashlib.sha256()
-    left = payload_end
-    while left:
-        block = file.read(min(_BLOCK_BYTES, left))
-        if not block:
-            raise damaged(path, "it shrank while it was read")
-        digest.update(block)
-        left -= len(block)
-    if file.read() != digest.digest():
-        raise damaged(path, "its sha256 does not match")
-    file.seek(0)
-    return payload_end
-
-
-def _read_header(file: BinaryIO, path: Path) -> dict[str, Any]:
-    magic = file.read(len(_MAGIC))
+def _read_header(read: Read, path: Path) -> dict[str, Any]:
+    magic = read(len(_MAGIC))
     if magic != _MAGIC:
         raise damaged(path, "it is of another format")
-    (length,) = _LENGTH.unpack(file.read(_LENGTH.size))
-    header = json.loads(file.read(length))
+    (length,) = _LENGTH.unpack(read(_LENGTH.size))
+    header = json.loads(read(length))
     if not isinstance(header, dict):
         raise damaged(path, "its header is not an object")
     return header

@@ -248,7 +248,7 @@ class VectorIndex:
         Raises:
             UnavailableError: missing, damaged, or of another dim; build the index anew.
         """
-        with open_snapshot(path) as (header, read):
+        with open_snapshot(path) as (header, payload):
             if (header.get("kind"), header.get("dim")) != (_KIND, dim):
                 raise damaged(path, f"it holds {header.get('kind')} of dim {header.get('dim')}, not {_KIND} of {dim}")
             layout: dict[str, Any] = {
@@ -262,7 +262,7 @@ class VectorIndex:
                     f"assigned{number}": (np.int64, (rows,)),
                     f"rows{number}": (np.float32, (rows, dim)),
                 }
-            arrays = read_arrays(read, layout, path)
+            arrays = read_arrays(payload, layout, path)
             index = cls(dim, flat_rows_max=flat_rows_max)
             index._restore(path, header, arrays)
             return index, int(header["last_vector"]), int(header["last_erasure"])

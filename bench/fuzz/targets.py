@@ -346,9 +346,8 @@ def _harmless(source: Path) -> bool:
 
 
 def _read(path: Path) -> None:
-    with open_snapshot(path) as (_, read):
-        while read(4096):
-            pass
+    with open_snapshot(path) as (_, payload):
+        payload.finish()
 
 
 M = typing.TypeVar("M", bound=Message)
