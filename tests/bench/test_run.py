@@ -52,7 +52,7 @@ def test_the_judge_holds_labels_against_the_first_reference_and_tells_every_labe
         (tmp_path / name).mkdir()
         np.save(tmp_path / name / "label.npy", world.label.clip(-1))
     np.save(tmp_path / "peer" / "other-finest.npy", np.arange(1_000, dtype=np.int32))
-    outcome = engines.exact(world.vectors, 0)
+    outcome = engines.exact(world.vectors, 0, 15)
     np.save(tmp_path / "exact" / "neighbours.npy", outcome.neighbours[sample])
     (reference,) = judge.results({"engine": "exact", "cpu_s": 1.0}, tmp_path / "exact")
     assert reference["quality"]["graph_recall"]["all"] == 1.0
