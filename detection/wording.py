@@ -16,12 +16,19 @@ from coterie.detection.exchangeability import exchangeability, permutation_z
 
 DIMENSIONS = 256
 GRAM_LETTERS = 4
-"""Letters in a row that are compared: most of a word, of whichever script."""
+"""Letters in a row that are compared: most of a word, of whichever script. Ideographs are also compared one by one."""
 
 LETTERS_MAX = 1_000
 """Letters of a text that are looked at."""
 
 _MULTIPLIERS = np.array([0x9E3779B97F4A7C15, 0xC2B2AE3D27D4EB4F, 0x165667B19E3779F9, 0x27D4EB2F165667C5], np.uint64)
+_IDEOGRAPHS = (
+    (np.uint64(0x3400), np.uint64(0x9FFF)),
+    (np.uint64(0xF900), np.uint64(0xFAFF)),
+    (np.uint64(0x20000), np.uint64(0x323AF)),
+)
+"""Unified and compatibility ideographs of Unicode, first and last of each range: letters that are words."""
+
 _TABLE_BITS = 20
 _TABLE_SHIFT, _SIGN_SHIFT, _PLACE_SHIFT = np.uint64(64 - _TABLE_BITS), np.uint64(43), np.uint64(35)
 _CHUNK_LETTERS = 1_000_000
@@ -30,8 +37,8 @@ _CHUNK_LETTERS = 1_000_000
 def wording_vectors(contents: Sequence[str]) -> NDArray[np.float32]:
     """What each text is written with: float32[m, `DIMENSIONS`], unit rows; 0 for an empty text.
 
-    Signed feature hashing (Weinberger et al. 2009) of runs of `GRAM_LETTERS` letters, each once a text, weighted by the
-    logarithm of how few texts hold it (Sparck Jones 1972). Cost: linear in letters.
+    Signed feature hashing (Weinberger et al. 2009) of runs of `GRAM_LETTERS` letters and of single ideographs, each
+    once a text, weighted by the logarithm of how few texts hold it (Sparck Jones 1972). Cost: linear in letters.
 
     Args:
         contents: m texts without boilerplate, so that a template or a persona is not taken for a subject.
@@ -104,10 +111,11 @@ def _chunk_grams(texts: Sequence[str]) -> tuple[NDArray[np.int64], NDArray[np.ui
     if len(codes) < GRAM_LETTERS:
         return np.zeros(0, np.int64), np.zeros(0, np.uint64)
     runs = np.lib.stride_tricks.sliding_window_view(codes, GRAM_LETTERS)
-    hashed = runs @ _MULTIPLIERS
-    hashed = (hashed ^ (hashed >> np.uint64(31))) * _MULTIPLIERS[0]
-    inside = owner[: len(hashed)] == owner[GRAM_LETTERS - 1 :]
-    text, gram = owner[: len(hashed)][inside], hashed[inside]
+    inside = owner[: len(runs)] == owner[GRAM_LETTERS - 1 :]
+    word = np.any([(codes >= first) & (codes <= last) for first, last in _IDEOGRAPHS], axis=0)
+    text = np.concatenate([owner[: len(runs)][inside], owner[word]])
+    hashed = np.concatenate([(runs @ _MULTIPLIERS)[inside], codes[word] * _MULTIPLIERS[0]])
+    gram = (hashed ^ (hashed >> np.uint64(31))) * _MULTIPLIERS[0]
     order = np.lexsort((gram, text))
     text, gram = text[order], gram[order]
     first = np.concatenate(([True], (text[1:] != text[:-1]) | (gram[1:] != gram[:-1])))[: len(text)]

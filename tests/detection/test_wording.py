@@ -37,6 +37,23 @@ def test_own_words_are_seen_in_whatever_script() -> None:
         assert found.excess > Parameters().own_words_excess
 
 
+def test_an_ideograph_is_a_word() -> None:
+    rng = np.random.default_rng(4)
+    vocabulary = rng.permutation(np.arange(0x4E00, 0x9FFF))[:2_000]
+
+    def asked(own: float) -> list[str]:
+        found = []
+        for _ in range(ACCOUNTS):
+            liked = rng.choice(vocabulary, 60)
+            for _ in range(EACH):
+                words = np.where(rng.random(10) < own, rng.choice(liked, 10), rng.choice(vocabulary, 10))
+                found.append("".join(map(chr, words.tolist())))
+        return found
+
+    assert measured(asked(own=0.5)).p_value < 1e-6
+    assert measured(asked(own=0.0)).p_value > 0.02
+
+
 def test_a_trace_of_own_words_is_significant_in_a_large_pool_and_stays_a_trace() -> None:
     rng = np.random.default_rng(3)
     parts = [texts(rng, own=share, first=0x10D0) for share in (0.5, 0.5, *[0.0] * 8)]
