@@ -218,6 +218,8 @@ def _read_header(read: Read, path: Path) -> dict[str, Any]:
     if magic != _MAGIC:
         raise damaged(path, "it is of another format")
     (length,) = _LENGTH.unpack(read(_LENGTH.size))
+    if length > _HEADER_BYTES_MAX:
+        raise damaged(path, "its header is too long")
     header = json.loads(read(length))
     if not isinstance(header, dict):
         raise damaged(path, "its header is not an object")
