@@ -67,6 +67,15 @@ def test_any_flipped_bit_is_refused(kind, saved):
             kind.load(saved, 16)
 
 
+def test_a_header_longer_than_any_is_refused_before_it_is_read(kind, saved):
+    whole = bytearray(saved.read_bytes())
+    whole[11] ^= 0x40  # a gigabyte, by the length that stands before it
+    saved.write_bytes(whole)
+    for read in (lambda: kind.load(saved, 16), lambda: snapshot_module.snapshot_header(saved)):
+        with pytest.raises(UnavailableError, match="header is too long"):
+            read()
+
+
 def test_any_truncation_or_addition_is_refused(kind, saved):
     whole = saved.read_bytes()
     for changed in (b"", whole[:10], whole[:50], whole[: len(whole) // 2], whole[:-1], whole + b"\0"):
