@@ -8,6 +8,7 @@ import sqlite3
 import tarfile
 import threading
 import time
+import zlib
 from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
@@ -48,6 +49,20 @@ def backup(request: pytest.FixtureRequest, filled: Engine, tmp_path: Path) -> Pa
     path = tmp_path / "backups" / str(request.param)
     create_backup(filled.store, path)
     return path
+
+
+def unpacked(path: Path, octets: bytes) -> bytes | None:
+    """What an archive holds, or the file itself; None where it is damaged."""
+    try:
+        if path.name.endswith(".gz"):
+            return gzip.decompress(octets)
+        if path.name.endswith(".zst"):
+            packed = zstandard.ZstdDecompressor().decompressobj()
+            content = packed.decompress(octets)
+            return content if packed.eof else None
+    except (OSError, EOFError, zlib.error, zstandard.ZstdError):
+        return None
+    return octets
 
 
 def partials(folder: Path) -> list[Path]:
@@ -127,8 +142,9 @@ def test_a_changed_byte_or_an_early_end_anywhere_is_refused(backup: Path, tmp_pa
     for path in files:
         whole = path.read_bytes()
         at = int(place * len(whole))
-        # All bits of it: between two blocks an archive has single bits that mean nothing.
         for changed in (whole[:at], whole[:at] + bytes([whole[at] ^ 0xFF]) + whole[at + 1 :]):
+            if unpacked(path, changed) == unpacked(path, whole):
+                continue  # an archive has bytes that mean nothing: codes of letters that it does not hold
             path.write_bytes(changed)
             with pytest.raises(UnavailableError, match=r"not a whole backup|cannot read the backup"):
                 verify_backup(backup)
